@@ -1,0 +1,72 @@
+/**
+ * Counters that a worker writes and the control plane reads, without either waiting for the other.
+ *
+ * One `SharedArrayBuffer` a worker holds one 64-bit float a counter (exact up to 2^53). Only the worker writes
+ * it, with plain stores: an aligned 8-byte store is one access on every architecture we support, so a reader
+ * sees an old value or a new one, never half of each.
+ *
+ * @module
+ */
+
+/** Every counter, in the order of its slot. Names ending in `Now` are gauges, the others only grow. */
+export const COUNTERS = [
+  /** Connections taken from the listener's queue. */
+  "tcpAccepted",
+  /** Connections being dialled or carried. */
+  "tcpOpenNow",
+  /** Connections that were carried and have ended, however they ended. */
+  "tcpFinished",
+  /** Connections whose destination could not be reached. */
+  "tcpDialFailed",
+  /** Refused: the original destination is our own listener, or nothing had intercepted the connection. */
+  "tcpRefusedLoop",
+  /** Refused: `maxConnections` reached. */
+  "tcpRefusedLimit",
+  /** Refused: the client's own limit reached. */
+  "tcpRefusedClientLimit",
+  /** Refused: no file descriptor left for the connection. */
+  "tcpRefusedFds",
+  /** Times accepting was paused because the process or the system ran out of file descriptors. */
+  "tcpAcceptPauses",
+  /** Unexpected failures of accept4 or of reading the original destination. */
+  "tcpAcceptErrors",
+  /** Connections that a reset from the client ended. */
+  "tcpClientResets",
+  /** Connections that a reset from the destination ended. */
+  "tcpUpstreamResets",
+  /** Connections that a timeout ended (connect, idle or half-closed). */
+  "tcpTimeouts",
+  /** `--source keep`: connections that kept the client's address but not its port. */
+  "tcpSourcePortChanged",
+  /** Payload bytes from clients to destinations. */
+  "tcpBytesUp",
+  /** Payload bytes from destinations to clients. */
+  "tcpBytesDown",
+  /** Pipes that exist, in use or pooled. */
+  "pipesNow",
+  /** Flow records dropped because the ring was full. */
+  "flowRecordsDropped",
+] as const;
+
+/** Name of one counter. */
+export type CounterName = (typeof COUNTERS)[number];
+
+const SLOT = new Map<CounterName, number>(COUNTERS.map((name, slot) => [name, slot]));
+
+/** Bytes of one worker's block. */
+export const STATS_BYTES: number = COUNTERS.length * Float64Array.BYTES_PER_ELEMENT;
+
+/** Slot of a counter: look it up once, then add to `counters[slot]`. */
+export function counterSlot(name: CounterName): number {
+  return SLOT.get(name)!;
+}
+
+/** The sum over all workers' blocks, by name. */
+export function sumCounters(blocks: Iterable<SharedArrayBuffer>): Record<CounterName, number> {
+  const sum = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as Record<CounterName, number>;
+  for (const block of blocks) {
+    const values = new Float64Array(block);
+    COUNTERS.forEach((name, slot) => sum[name] += values[slot]!);
+  }
+  return sum;
+}

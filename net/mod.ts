@@ -1,0 +1,9 @@
+/**
+ * Addresses, prefixes, endpoints and five-tuples: values only, no I/O.
+ *
+ * @module
+ */
+export * from "./address.ts";
+export * from "./endpoint.ts";
+export * from "./five_tuple.ts";
+export * from "./prefix.ts";
