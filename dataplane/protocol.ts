@@ -1,8 +1,10 @@
 /**
  * What the control plane and a data-plane worker say to each other. Types only.
  *
- * A worker blocks in epoll_wait, so a message to it is posted and then its doorbell is rung: one byte written
- * to the pipe whose write end the worker announced. Messages from a worker arrive as usual.
+ * A worker blocks in epoll_wait and never returns to its event loop. So the first message, `start`, is posted
+ * to the worker itself and carries a `MessagePort`; every later one is posted to the other end of that port,
+ * which the worker can read synchronously, and then the worker's doorbell is rung: one byte written to the pipe
+ * whose write end the worker announced. Messages from a worker arrive as usual.
  *
  * The worker's life: `start` → `ready` | `failed`; `drain` → `drained`; `stop` → `stopped`, after which its
  * thread has returned and every descriptor it had is closed.
@@ -54,7 +56,8 @@ export interface WorkerConfig {
 
 /** To a worker. */
 export type ToWorker =
-  | { readonly kind: "start"; readonly config: WorkerConfig }
+  /** Posted to the worker, with `port` in the transfer list; the others go to the far end of `port`. */
+  | { readonly kind: "start"; readonly config: WorkerConfig; readonly port: MessagePort }
   /** Accept no more; say `drained` when the last connection has ended. */
   | { readonly kind: "drain" }
   /** End at once: what is still open is reset. */
