@@ -1,0 +1,85 @@
+/**
+ * Everything `run` can be told, and what holds when it is told nothing.
+ *
+ * @module
+ */
+
+/** How TCP connections are intercepted; `off`: not at all. */
+export type TcpMode = "tproxy" | "redirect" | "off";
+/** Source address towards the destination: this host's, or the client's own. */
+export type SourceMode = "own" | "keep";
+/** Who puts the rules in place: we do, with nftables, or somebody else. */
+export type RulesMode = "nft" | "none";
+/** How log lines look. */
+export type LogFormat = "text" | "json";
+/** The least severe log line that is shown. */
+export type LogLevel = "debug" | "info" | "warn" | "error";
+
+/** What to intercept, how to carry it, and what to say about it. */
+export interface RunConfig {
+  readonly tcp: TcpMode;
+  /** Interfaces whose forwarded traffic is intercepted. */
+  readonly from: readonly string[];
+  /** Whether this host's own connections are intercepted. */
+  readonly local: boolean;
+  /** Port of the listeners, on every address. */
+  readonly port: number;
+  /** Data-plane threads. */
+  readonly workers: number;
+  readonly source: SourceMode;
+  readonly rules: RulesMode;
+  /** Most connections at once; undefined: {@linkcode MAX_CONNECTIONS_UNASKED}, or fewer where descriptors are short. */
+  readonly maxConnections: number | undefined;
+  /** Most connections at once from one client address; 0: no limit. */
+  readonly maxConnectionsPerClient: number;
+  readonly connectTimeoutMs: number;
+  /** Ends a connection that has carried nothing for so long; 0: never. */
+  readonly idleTimeoutMs: number;
+  /** The same for a connection of which one direction is closed; 0: never. */
+  readonly halfClosedTimeoutMs: number;
+  /** First keepalive probe after so much silence; 0: no probes. */
+  readonly keepaliveMs: number;
+  /** How long data may stay unacknowledged (TCP_USER_TIMEOUT); 0: as the kernel has it. */
+  readonly userTimeoutMs: number;
+  /** How long open connections are carried on after a signal to stop. */
+  readonly drainTimeoutMs: number;
+  readonly log: LogFormat;
+  readonly logLevel: LogLevel;
+  /** Whether each finished flow is reported. */
+  readonly flows: boolean;
+}
+
+/** The limit on connections when none was asked for. */
+export const MAX_CONNECTIONS_UNASKED = 65_536;
+
+/** More workers than this have to be asked for: a few threads carry what a network card can bring. */
+const WORKERS_UNASKED = 4;
+
+/** What holds when nothing is said. A call, because the number of workers depends on the machine. */
+export function defaultRunConfig(): RunConfig {
+  return {
+    tcp: "tproxy",
+    from: [],
+    local: false,
+    port: 7870,
+    workers: Math.min(WORKERS_UNASKED, navigator.hardwareConcurrency),
+    source: "own",
+    rules: "nft",
+    maxConnections: undefined,
+    maxConnectionsPerClient: 0,
+    // Shorter than the two minutes after which Linux gives up a SYN, longer than four of its retransmissions.
+    connectTimeoutMs: 30_000,
+    // RFC 5382, REQ-5: an established connection may be silent for 2 hours and 4 minutes.
+    idleTimeoutMs: 7_440_000,
+    // RFC 5382, REQ-5: a partially open or closing one for 4 minutes.
+    halfClosedTimeoutMs: 240_000,
+    keepaliveMs: 120_000,
+    // TCP_USER_TIMEOUT also ends a connection whose reader has merely stopped reading for so long (the kernel
+    // counts a window of zero), which a relay must allow; so it is off unless asked for.
+    userTimeoutMs: 0,
+    drainTimeoutMs: 30_000,
+    log: "text",
+    logLevel: "info",
+    flows: false,
+  };
+}

@@ -1,0 +1,76 @@
+/**
+ * Events as one line for people.
+ *
+ * @module
+ */
+import type { AppEvent } from "./events.ts";
+
+/** The event in words, without time or level. */
+export function describeEvent(event: AppEvent): string {
+  switch (event.event) {
+    case "starting":
+      return `starting: ${count(event.workers, "worker")}, pid ${event.pid}`;
+    case "ready": {
+      const kept = event.source === "keep" ? ", client addresses kept" : "";
+      return `ready: ${event.mode} on ${event.listeners.join(", ")}${kept}; ${event.rules}; ` +
+        `${count(event.workers, "worker")}, ${event.maxConnections} connections at most, ` +
+        `pid ${event.pid}, ${Math.round(event.startMs)} ms`;
+    }
+    case "flow": {
+      const local = event.local === undefined ? "" : ` from ${event.local}`;
+      return `flow: ${event.proto} ${event.client} -> ${event.destination}${local}: ` +
+        `${formatBytes(event.bytesUp)} up, ${formatBytes(event.bytesDown)} down, ` +
+        `${formatMs(event.durationMs)}, ${event.end.reason} by ${event.end.side}`;
+    }
+    case "draining":
+      return `draining: ${count(event.openConnections, "connection")} open, ` +
+        `${formatMs(event.timeoutMs)} at most; a second signal ends them`;
+    case "stopped": {
+      const { tcpFinished, tcpDialFailed, tcpBytesUp, tcpBytesDown } = event.totals;
+      return `stopped${event.forced ? " by force" : ""} after ${formatMs(event.upMs)}: ` +
+        `${count(tcpFinished, "connection")} carried, ${tcpDialFailed} not connected, ` +
+        `${formatBytes(tcpBytesUp)} up, ${formatBytes(tcpBytesDown)} down`;
+    }
+    case "error":
+      return `${event.message}${hinted(event.hint)}`;
+    case "warning": {
+      const worker = event.worker === undefined ? "" : ` (worker ${event.worker})`;
+      return `${event.message}${worker}${hinted(event.hint)}`;
+    }
+    case "worker-died":
+      return `worker ${event.worker} died: ${event.message}; again in ${formatMs(event.restartMs)}${
+        hinted(event.hint)
+      }`;
+    case "worker-restarted":
+      return `worker ${event.worker} is back after ${formatMs(event.downMs)}`;
+    case "rules-lost":
+      return `rules lost: ${event.message}; again in ${formatMs(event.retryMs)}`;
+    case "rules-restored":
+      return `rules are back after ${formatMs(event.downMs)}`;
+  }
+}
+
+function hinted(hint: string | undefined): string {
+  return hint === undefined ? "" : `; ${hint}`;
+}
+
+function count(n: number, noun: string): string {
+  return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** Binary units, as tools that measure transfers print them: `812 B`, `1.5 MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (bytes >= 1024 && unit < units.length - 1) [bytes, unit] = [bytes / 1024, unit + 1];
+  return `${unit === 0 ? bytes : bytes.toFixed(1)} ${units[unit]}`;
+}
+
+/** `340 ms`, `7.2 s`, `2 h 4 min`. */
+export function formatMs(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  const seconds = ms / 1000;
+  if (seconds < 120) return `${Number(seconds.toFixed(1))} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

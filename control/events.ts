@@ -1,0 +1,86 @@
+/**
+ * Everything the control plane reports, as plain data. The log shows events; a program that embeds the proxy
+ * receives the same ones.
+ *
+ * @module
+ */
+import type { LogLevel, SourceMode, TcpMode } from "../config/mod.ts";
+import type { FlowEnd } from "../dataplane/flow_ring.ts";
+import type { CounterName } from "../dataplane/stats.ts";
+import type { Protocol } from "../net/mod.ts";
+
+/** The fields of each event, by its name. */
+export interface AppEvents {
+  /** The first steps begin. */
+  starting: { pid: number; workers: number };
+  /** Everything is in place: from now on connections are intercepted. */
+  ready: {
+    pid: number;
+    mode: TcpMode;
+    source: SourceMode;
+    listeners: readonly string[];
+    workers: number;
+    /** The rules in one line; what they intercept, or that they are not ours. */
+    rules: string;
+    maxConnections: number;
+    /** From the start of the process. */
+    startMs: number;
+  };
+  /** A flow has ended. Endpoints are `ip:port` or `[ip]:port`. */
+  flow: {
+    proto: Protocol;
+    client: string;
+    destination: string;
+    /** Our socket towards the destination; absent when none was bound. */
+    local?: string;
+    bytesUp: number;
+    bytesDown: number;
+    durationMs: number;
+    end: FlowEnd;
+  };
+  /** New connections pass us by; open ones are carried on. */
+  draining: { openConnections: number; timeoutMs: number };
+  /** All is undone. */
+  stopped: { upMs: number; forced: boolean; totals: Record<CounterName, number> };
+  /** Something failed. After `ready` the proxy carries on as far as it can. */
+  error: { code: string; message: string; hint?: string };
+  /** Something the user should know. */
+  warning: { code: string; message: string; hint?: string; worker?: number };
+  /** A worker ended by itself, and its connections with it. The others carry on. */
+  "worker-died": {
+    worker: number;
+    message: string;
+    code?: string;
+    hint: string;
+    /** When it is started again. */
+    restartMs: number;
+  };
+  "worker-restarted": { worker: number; downMs: number };
+  /** Our rules are gone although we did not remove them: new connections pass us by. */
+  "rules-lost": { message: string; retryMs: number };
+  "rules-restored": { downMs: number };
+}
+
+/** Name of an event. */
+export type AppEventName = keyof AppEvents;
+/** One event: its name and its fields in one object. */
+export type AppEvent = {
+  [Name in AppEventName]: { readonly event: Name } & Readonly<AppEvents[Name]>;
+}[AppEventName];
+/** Where events go. */
+export type EventSink = (event: AppEvent) => void;
+
+/** How severe an event of each name is. */
+export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
+  starting: "debug",
+  ready: "info",
+  flow: "info",
+  draining: "info",
+  stopped: "info",
+  error: "error",
+  warning: "warn",
+  "worker-died": "error",
+  "worker-restarted": "info",
+  "rules-lost": "error",
+  "rules-restored": "info",
+};

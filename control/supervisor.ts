@@ -1,0 +1,64 @@
+/**
+ * Keeps the data-plane workers alive: starts them, restarts one that died, drains and stops them.
+ *
+ * A worker that fails at its first start is a failed start of the whole; one that dies later is started again,
+ * each time after a longer wait, while the others carry on. Knows workers and the protocol only: what is
+ * reported and when to stop is the app's business.
+ *
+ * @module
+ */
+import type { WorkerConfig } from "../dataplane/protocol.ts";
+import { type SlotObserver, WorkerSlot } from "./worker_slot.ts";
+
+/** How long a worker may take to get ready; it needs 50 ms. */
+const START_TIMEOUT_MS = 10_000;
+
+/** All workers of one proxy. */
+export class Supervisor {
+  readonly #slots: WorkerSlot[];
+
+  /**
+   * Nothing is started yet.
+   *
+   * @param url the worker's module.
+   * @param configs one for each worker.
+   */
+  constructor(
+    url: URL,
+    configs: readonly WorkerConfig[],
+    observer: SlotObserver,
+    startTimeoutMs: number = START_TIMEOUT_MS,
+  ) {
+    this.#slots = configs.map((config) => new WorkerSlot(url, config, observer, startTimeoutMs));
+  }
+
+  /**
+   * Starts all workers.
+   *
+   * @returns the listeners of one worker: all have the same.
+   * @throws {WorkerStartError} when one fails; the others may be running then: {@linkcode stop} ends them.
+   */
+  async start(): Promise<readonly string[]> {
+    const listeners = await Promise.all(this.#slots.map((slot) => slot.start()));
+    return listeners[0]!;
+  }
+
+  /** No new connections; resolves when the last open one has ended. */
+  async drain(): Promise<void> {
+    await Promise.all(this.#slots.map((slot) => slot.drain()));
+  }
+
+  /**
+   * Ends all workers at once, and their connections with them.
+   *
+   * @returns the workers that had not stopped when the time was up.
+   */
+  async stop(timeoutMs: number): Promise<readonly number[]> {
+    const stopped = Promise.all(this.#slots.map((slot) => slot.stop()));
+    const timeUp = Promise.withResolvers<void>();
+    const timer = setTimeout(timeUp.resolve, timeoutMs);
+    await Promise.race([stopped, timeUp.promise]);
+    clearTimeout(timer);
+    return this.#slots.filter((slot) => slot.giveUp()).map((slot) => slot.index);
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * One place in the row of workers, and the lives that fill it one after the other.
+ *
+ * @module
+ */
+import type { FromWorker, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
+import { counterSlot } from "../dataplane/stats.ts";
+import { BackOff } from "./back_off.ts";
+import { WorkerHandle } from "./worker_handle.ts";
+
+/** A worker that died, and what happens next. */
+export interface WorkerDeath {
+  readonly worker: number;
+  readonly failure: WorkerFailure;
+  /** When it is started again; undefined: not any more, since we are stopping. */
+  readonly restartMs: number | undefined;
+}
+
+/** Who is told of what happens in a slot. */
+export interface SlotObserver {
+  warning(worker: number, warning: Extract<FromWorker, { kind: "warning" }>): void;
+  /** The worker's flow ring has records. */
+  records(): void;
+  died(death: WorkerDeath): void;
+  restarted(worker: number, downMs: number): void;
+}
+
+/** A worker that did not get ready at its first start. */
+export class WorkerStartError extends Error {
+  override readonly name = "WorkerStartError";
+  /** What the worker said, or what was seen of it. */
+  readonly failure: WorkerFailure;
+  /** @param worker its index. */
+  constructor(worker: number, failure: WorkerFailure) {
+    super(`worker ${worker}: ${failure.message}`);
+    this.failure = failure;
+  }
+}
+
+/** A slot: what is wanted of it, and the worker that lives in it now, if one does. */
+export class WorkerSlot {
+  readonly #url: URL;
+  readonly #config: WorkerConfig;
+  readonly #observer: SlotObserver;
+  readonly #startTimeoutMs: number;
+  readonly #backOff = new BackOff();
+  readonly #firstReady = Promise.withResolvers<readonly string[]>();
+  readonly #drained = Promise.withResolvers<void>();
+  readonly #stopped = Promise.withResolvers<void>();
+  #wanted: "run" | "drain" | "stop" = "run";
+  #handle: WorkerHandle | undefined;
+  /** Whether any life of this slot got ready: from then on a death is followed by a restart. */
+  #everReady = false;
+  #launchedAt = 0;
+  /** Since when the slot has had no ready worker; undefined while it has one. */
+  #downSince: number | undefined;
+  /** Of a starting worker: until it is given up. Of an empty slot: until the next start. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  /** Nothing is started yet. */
+  constructor(url: URL, config: WorkerConfig, observer: SlotObserver, startTimeoutMs: number) {
+    this.#url = url;
+    this.#config = config;
+    this.#observer = observer;
+    this.#startTimeoutMs = startTimeoutMs;
+  }
+
+  /** The worker's index. */
+  get index(): number {
+    return this.#config.index;
+  }
+
+  /**
+   * Starts the first life.
+   *
+   * @returns the worker's listeners, once it is ready.
+   * @throws {WorkerStartError}
+   */
+  start(): Promise<readonly string[]> {
+    this.#launch();
+    return this.#firstReady.promise;
+  }
+
+  /** Resolves when no connection is left. */
+  drain(): Promise<void> {
+    this.#want("drain");
+    if (this.#handle === undefined) this.#drained.resolve();
+    return this.#drained.promise;
+  }
+
+  /** Resolves when the worker has ended. */
+  stop(): Promise<void> {
+    this.#want("stop");
+    if (this.#handle === undefined) this.#stopped.resolve();
+    return this.#stopped.promise;
+  }
+
+  /** Waits no longer for a worker that was told to stop; whether there was one. */
+  giveUp(): boolean {
+    this.#handle?.abandon();
+    const wasLiving = this.#handle !== undefined;
+    this.#handle = undefined;
+    return wasLiving;
+  }
+
+  #want(wanted: "drain" | "stop"): void {
+    this.#wanted = wanted;
+    if (this.#handle === undefined) clearTimeout(this.#timer);
+    this.#handle?.send({ kind: wanted });
+  }
+
+  #launch(): void {
+    this.#launchedAt = performance.now();
+    this.#timer = setTimeout(() => this.#startTookTooLong(), this.#startTimeoutMs);
+    this.#handle = new WorkerHandle(this.#url, this.#config, {
+      ready: (listeners) => this.#ready(listeners),
+      warning: (warning) => this.#observer.warning(this.index, warning),
+      records: () => this.#observer.records(),
+      drained: () => this.#drained.resolve(),
+      ended: (failure) => this.#ended(failure),
+    });
+  }
+
+  #startTookTooLong(): void {
+    this.#handle?.abandon();
+    this.#ended({ message: `not ready after ${this.#startTimeoutMs / 1000} s` });
+  }
+
+  #ready(listeners: readonly string[]): void {
+    clearTimeout(this.#timer);
+    this.#everReady = true;
+    if (this.#downSince !== undefined) {
+      this.#observer.restarted(this.index, performance.now() - this.#downSince);
+    }
+    this.#downSince = undefined;
+    this.#firstReady.resolve(listeners);
+  }
+
+  #ended(failure: WorkerFailure | undefined): void {
+    clearTimeout(this.#timer);
+    this.#handle = undefined;
+    this.#takeBackGauges();
+    this.#drained.resolve();
+    this.#stopped.resolve();
+    if (this.#wanted === "stop" && failure === undefined) return;
+    const reason = failure ?? { message: "it stopped without being told to" };
+    if (!this.#everReady) return this.#firstReady.reject(new WorkerStartError(this.index, reason));
+    this.#observer.died({ worker: this.index, failure: reason, restartMs: this.#planRestart() });
+  }
+
+  #planRestart(): number | undefined {
+    if (this.#wanted !== "run") return undefined;
+    const now = performance.now();
+    this.#downSince ??= now;
+    const restartMs = this.#backOff.next(now - this.#launchedAt);
+    this.#timer = setTimeout(() => this.#launch(), restartMs);
+    return restartMs;
+  }
+
+  /**
+   * What the dead worker had open is closed with it: other workers must not be refused connections for its sake.
+   */
+  #takeBackGauges(): void {
+    const counters = new Float64Array(this.#config.stats);
+    const openSlot = counterSlot("tcpOpenNow");
+    Atomics.sub(new Int32Array(this.#config.openConnections), 0, counters[openSlot]!);
+    counters[openSlot] = 0;
+    counters[counterSlot("pipesNow")] = 0;
+  }
+}
