@@ -1,0 +1,15 @@
+/**
+ * The only folder that talks to libc: raw and checked system calls, memory that C may point into, the reactor.
+ *
+ * @module
+ */
+export * from "./arch.ts";
+export * from "./arena.ts";
+export * from "./constants.ts";
+export * from "./errno.ts";
+export * from "./reactor.ts";
+export * from "./sockaddr.ts";
+export * from "./socket.ts";
+export * from "./syscalls.ts";
+export * from "./task.ts";
+export * from "./timer_wheel.ts";

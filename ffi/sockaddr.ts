@@ -1,0 +1,76 @@
+/**
+ * `struct sockaddr_in` and `struct sockaddr_in6` (netinet/in.h): encoding, decoding, and looks at raw bytes.
+ *
+ * The family is in host order, which is little-endian on both supported architectures; port and address are in
+ * network order.
+ *
+ * @module
+ */
+import { addressBytes, addressFromBytes, type Endpoint, unmapV4 } from "../net/mod.ts";
+import { AF_INET, AF_INET6 } from "./constants.ts";
+
+/** sizeof(struct sockaddr_in) */
+export const SOCKADDR_IN_BYTES = 16;
+/** sizeof(struct sockaddr_in6) */
+export const SOCKADDR_IN6_BYTES = 28;
+
+/** sin_family or sin6_family: AF_INET, AF_INET6, or 0 when nothing has been written. */
+export function sockaddrFamily(bytes: Uint8Array): number {
+  return bytes[0]! | bytes[1]! << 8;
+}
+
+/** sin_port or sin6_port in host order. */
+export function sockaddrPort(bytes: Uint8Array): number {
+  return bytes[2]! << 8 | bytes[3]!;
+}
+
+/** Writes a port; 0 lets the kernel choose on bind. */
+export function setSockaddrPort(bytes: Uint8Array, port: number): void {
+  bytes[2] = port >> 8;
+  bytes[3] = port & 0xff;
+}
+
+/** Bytes that belong to the address in `bytes`, for the length argument of bind and connect. */
+export function sockaddrLength(bytes: Uint8Array): number {
+  return sockaddrFamily(bytes) === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+}
+
+/** Whether an AF_INET6 address is ::ffff:a.b.c.d, as a dual-stack socket names an IPv4 peer. */
+export function isV4MappedSockaddr(bytes: Uint8Array): boolean {
+  if (bytes[0] !== AF_INET6 || bytes[18] !== 0xff || bytes[19] !== 0xff) return false;
+  for (let i = 8; i < 18; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
+
+/**
+ * Writes an endpoint.
+ *
+ * @param into at least 28 bytes; all of the structure is written, flow label and scope as zero.
+ * @returns the structure's length.
+ */
+export function encodeSockaddr(endpoint: Endpoint, into: Uint8Array): number {
+  const isV4 = endpoint.address.family === 4;
+  const length = isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
+  into.fill(0, 0, length);
+  into[0] = isV4 ? AF_INET : AF_INET6;
+  setSockaddrPort(into, endpoint.port);
+  into.set(addressBytes(endpoint.address), isV4 ? 4 : 8);
+  return length;
+}
+
+/**
+ * Reads an endpoint; a v4-mapped address becomes the IPv4 address it stands for.
+ *
+ * @returns undefined for any other family.
+ */
+export function decodeSockaddr(bytes: Uint8Array): Endpoint | undefined {
+  const port = sockaddrPort(bytes);
+  switch (sockaddrFamily(bytes)) {
+    case AF_INET:
+      return { address: addressFromBytes(bytes.slice(4, 8)), port };
+    case AF_INET6:
+      return { address: unmapV4(addressFromBytes(bytes.slice(8, 24))), port };
+    default:
+      return undefined;
+  }
+}
