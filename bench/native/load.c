@@ -1,0 +1,165 @@
+/*
+ * Load generator: the servers and the clients of every measure.
+ *
+ *   load serve                                          prints "ready", runs until killed
+ *   load bulk     --to IP --count STREAMS --seconds S [--up]
+ *   load connect  --to IP --spread ADDRESSES --count IN_FLIGHT --seconds S
+ *   load pingpong --to IP --count CONNECTIONS --seconds S
+ *   load idle     --to IP --spread ADDRESSES --count CONNECTIONS       holds them until its input ends
+ *   load verify   --to IP --bytes N
+ *
+ * The servers listen on every address of their host. Clients print one line of JSON on standard output.
+ */
+#include "load.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+void die(const char *format, ...) {
+    int error = errno;
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("load: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, ": %s\n", strerror(error));
+    exit(1);
+}
+
+uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int new_epoll(void) {
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0) die("epoll_create1");
+    return fd;
+}
+
+void watch(int epoll_fd, int fd, unsigned events, uint64_t data) {
+    struct epoll_event event = {.events = events, .data.u64 = data};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
+}
+
+int dial(const struct options *options, int port, unsigned nth) {
+    struct sockaddr_storage to = options->to;
+    uint32_t step = nth % options->spread;
+    if (to.ss_family == AF_INET) {
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&to;
+        v4->sin_port = htons(port);
+        v4->sin_addr.s_addr = htonl(ntohl(v4->sin_addr.s_addr) + step);
+    } else {
+        struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&to;
+        v6->sin6_port = htons(port);
+        v6->sin6_addr.s6_addr32[3] = htonl(ntohl(v6->sin6_addr.s6_addr32[3]) + step);
+    }
+    int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    if (connect(fd, (struct sockaddr *)&to, options->to_length) < 0 && errno != EINPROGRESS) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    return fd;
+}
+
+int dial_and_wait(const struct options *options, int port, unsigned nth) {
+    int fd = dial(options, port, nth), error = 0, one = 1;
+    socklen_t length = sizeof error;
+    if (fd < 0) {
+        errno = -fd;
+        die("connect");
+    }
+    struct pollfd connected = {.fd = fd, .events = POLLOUT};
+    if (poll(&connected, 1, 5000) != 1) die("connect: no answer within 5 s");
+    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == 0 && error != 0) {
+        errno = error;
+        die("connect");
+    }
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0) die("TCP_NODELAY");
+    return fd;
+}
+
+int open_zeros(void) {
+    int fd = memfd_create("zeros", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, ZEROS_BYTES) < 0) die("memfd");
+    return fd;
+}
+
+static void parse_address(struct options *options, const char *text) {
+    struct sockaddr_in *v4 = (struct sockaddr_in *)&options->to;
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&options->to;
+    if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+        v4->sin_family = AF_INET;
+        options->to_length = sizeof *v4;
+    } else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+        v6->sin6_family = AF_INET6;
+        options->to_length = sizeof *v6;
+    }
+}
+
+static struct options parse_options(int argc, char **argv) {
+    struct options options = {.spread = 1, .count = 1, .warmup_ms = 500, .seconds = 3, .bytes = 64 << 20};
+    for (int i = 2; i < argc; i++) {
+        const char *name = argv[i];
+        if (strcmp(name, "--up") == 0) {
+            options.upwards = true;
+            continue;
+        }
+        const char *value = i + 1 < argc ? argv[++i] : "0";
+        if (strcmp(name, "--to") == 0) parse_address(&options, value);
+        else if (strcmp(name, "--spread") == 0) options.spread = atoi(value);
+        else if (strcmp(name, "--count") == 0) options.count = atoi(value);
+        else if (strcmp(name, "--seconds") == 0) options.seconds = atof(value);
+        else if (strcmp(name, "--warmup-ms") == 0) options.warmup_ms = atoi(value);
+        else if (strcmp(name, "--bytes") == 0) options.bytes = strtoull(value, NULL, 10);
+        else {
+            fprintf(stderr, "load: unknown option %s\n", name);
+            exit(2);
+        }
+    }
+    if (options.to_length == 0 || options.spread < 1 || options.count < 1 || options.seconds <= 0) {
+        fputs("load: --to needs an IP address; --spread, --count and --seconds a positive number\n", stderr);
+        exit(2);
+    }
+    return options;
+}
+
+int main(int argc, char **argv) {
+    static const struct {
+        const char *name;
+        void (*run)(const struct options *);
+    } modes[] = {{"bulk", run_bulk},
+                 {"connect", run_connect},
+                 {"pingpong", run_pingpong},
+                 {"idle", run_idle},
+                 {"verify", run_verify}};
+    struct rlimit files;
+    signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (argc == 2 && strcmp(argv[1], "serve") == 0) serve();
+    for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++) {
+        if (strcmp(argv[1], modes[i].name) != 0) continue;
+        struct options options = parse_options(argc, argv);
+        modes[i].run(&options);
+        return 0;
+    }
+    fputs("usage: load serve | load bulk|connect|pingpong|idle|verify --to IP [options]\n", stderr);
+    return 2;
+}

@@ -1,0 +1,71 @@
+/*
+ * What the parts of the load generator share. It is built to cost less than any relay, so that the relay is
+ * what a measure measures: no byte is looked at or copied where that can be avoided (except by `verify`),
+ * no connection of a server has state, and epoll is edge-triggered.
+ */
+#ifndef LOAD_H
+#define LOAD_H
+#define _GNU_SOURCE
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+enum {
+    ECHO_PORT = 7001,   /* sends back what it gets */
+    SOURCE_PORT = 7002, /* sends for ever */
+    SINK_PORT = 7003,   /* discards for ever */
+    VERIFY_PORT = 7004, /* see load_verify.c */
+    EVENTS = 256,
+};
+
+/* Command line of the clients. */
+struct options {
+    struct sockaddr_storage to; /* first destination address; the port is the mode's */
+    socklen_t to_length;
+    int spread;                 /* so many addresses from `to` on are dialled in turn */
+    int count;                  /* streams, connections, or connections in flight */
+    int warmup_ms;
+    double seconds;
+    uint64_t bytes;
+    bool upwards;
+};
+
+/* load.c */
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+uint64_t now_ns(void);
+int new_epoll(void);
+void watch(int epoll_fd, int fd, unsigned events, uint64_t data);
+/* A new non-blocking connection to `port` on the nth address, its handshake under way; -errno when it failed. */
+int dial(const struct options *options, int port, unsigned nth);
+/* The same, but returns when connected. */
+int dial_and_wait(const struct options *options, int port, unsigned nth);
+/* A file of zeros to sendfile from: sending it copies nothing. */
+enum { ZEROS_BYTES = 1024 * 1024 };
+int open_zeros(void);
+
+/* Modes. Each client prints one line of JSON. */
+void serve(void);
+void run_bulk(const struct options *options);
+void run_connect(const struct options *options);
+void run_pingpong(const struct options *options);
+void run_idle(const struct options *options);
+void run_verify(const struct options *options);
+
+/* load_histogram.c: latencies in nanoseconds, to within 1.6 % */
+enum { HISTOGRAM_SLOTS = 64 * 64 };
+struct histogram {
+    uint64_t slots[HISTOGRAM_SLOTS], count, max;
+};
+void histogram_add(struct histogram *histogram, uint64_t ns);
+double histogram_us(const struct histogram *histogram, double quantile);
+
+/* load_verify.c: one end of a verified exchange, for the server and the client */
+struct exchange;
+struct exchange *exchange_open(int fd, bool is_server, uint64_t bytes);
+enum exchange_state { EXCHANGE_RUNS, EXCHANGE_DONE, EXCHANGE_BROKEN };
+enum exchange_state exchange_step(struct exchange *exchange);
+const char *exchange_error(const struct exchange *exchange);
+
+#endif
