@@ -1,0 +1,120 @@
+/**
+ * A process inside a lab host, driven from outside.
+ *
+ * The child that Deno knows is nsenter, which stays outside and waits; the command itself is nsenter's only child.
+ * Signals go to the command, by the id it has outside, and what nsenter reports is how the command ended.
+ *
+ * @module
+ */
+import { within } from "./deadline.ts";
+import { LineLog } from "./line_log.ts";
+
+/** How a process is started. */
+export interface SpawnOptions {
+  /** Added to the environment the test has. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Default: the directory the test runs in. */
+  readonly cwd?: string;
+}
+
+/** A running command. Ends with the lab at the latest. */
+export class LabProcess implements AsyncDisposable {
+  readonly stdout: LineLog;
+  readonly stderr: LineLog;
+  /** How the command ended; `signal` is the one that killed the command itself. */
+  readonly status: Promise<Deno.CommandStatus>;
+  readonly #nsenter: Deno.ChildProcess;
+  readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
+  #hasEnded = false;
+
+  constructor(readonly argv: readonly string[], nsenter: Deno.ChildProcess) {
+    this.#nsenter = nsenter;
+    this.stdout = new LineLog(nsenter.stdout);
+    this.stderr = new LineLog(nsenter.stderr);
+    this.#stdin = nsenter.stdin.getWriter();
+    this.status = this.#reap();
+  }
+
+  async #reap(): Promise<Deno.CommandStatus> {
+    const status = await this.#nsenter.status;
+    this.#hasEnded = true;
+    await this.closeStdin();
+    await Promise.all([this.stdout.ended, this.stderr.ended]);
+    return status;
+  }
+
+  /** Whether the command still runs, as far as has been noticed. */
+  get running(): boolean {
+    return !this.#hasEnded;
+  }
+
+  /** The command's process id on this machine, outside the lab. @throws {Error} when it has ended. */
+  async outsidePid(): Promise<number> {
+    const nsenter = this.#nsenter.pid;
+    // nsenter forks within a few milliseconds of its start.
+    for (let attempt = 0; attempt < 500 && !this.#hasEnded; attempt++) {
+      const children = await readOrEmpty(`/proc/${nsenter}/task/${nsenter}/children`);
+      if (children !== "") return Number(children.trim().split(" ")[0]);
+      await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+    throw new Error(`${this.argv[0]}: has no process any more`);
+  }
+
+  /** The command's process id as it sees it itself. @throws {Error} when it has ended. */
+  async insidePid(): Promise<number> {
+    const status = await readOrEmpty(`/proc/${await this.outsidePid()}/status`);
+    const pid = /^NSpid:.*\s(\d+)$/m.exec(status)?.[1];
+    if (pid === undefined) throw new Error(`${this.argv[0]}: has no process any more`);
+    return Number(pid);
+  }
+
+  /** Sends a signal to the command. @throws {Error} when it has ended. */
+  async kill(signal: Deno.Signal): Promise<void> {
+    Deno.kill(await this.outsidePid(), signal);
+    // nsenter stops itself when its child is stopped, and would never notice the child's end.
+    if (signal === "SIGCONT" || signal === "SIGKILL") Deno.kill(this.#nsenter.pid, "SIGCONT");
+  }
+
+  /** Writes to the command's standard input. */
+  async write(data: string | Uint8Array): Promise<void> {
+    await this.#stdin.write(typeof data === "string" ? new TextEncoder().encode(data) : data);
+  }
+
+  /** Ends the command's standard input; again is harmless. */
+  async closeStdin(): Promise<void> {
+    // A command that ended without reading leaves a broken pipe, which is no news by then.
+    await this.#stdin.close().catch(() => {});
+  }
+
+  /** Waits for the end. @throws {DeadlineError} with what was printed, after killing the command. */
+  async wait(timeoutMs: number): Promise<Deno.CommandStatus> {
+    try {
+      return await within(this.status, timeoutMs, this.argv.join(" "));
+    } catch (error) {
+      await this.stop();
+      throw error instanceof Error
+        ? new Error(`${error.message}\n${this.stderr.tail()}`, { cause: error })
+        : error;
+    }
+  }
+
+  /** Kills the command if it still runs, and waits until nothing of it is left. */
+  async stop(): Promise<void> {
+    if (!this.#hasEnded) await this.kill("SIGKILL").catch(() => {});
+    await within(this.status, 5_000, `end of ${this.argv.join(" ")}`);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+}
+
+async function readOrEmpty(path: string): Promise<string> {
+  try {
+    return await Deno.readTextFile(path);
+  } catch (error) {
+    // A process that ends between open and read gives ESRCH instead of a missing file.
+    if (error instanceof Deno.errors.NotFound || (error as { code?: unknown }).code === "ESRCH") return "";
+    throw error;
+  }
+}
