@@ -41,12 +41,12 @@ const CHECKS: readonly Step[] = [
   check("documentation", "doc", "--lint", "mod.ts"),
 ];
 
-/** Cheapest first: a broken unit is named before the kernel is asked. */
+const KERNEL_TIERS = ["tests/kernel", "tests/e2e", "tests/fuzz"];
+
+/** Cheapest first: a broken unit is named before the kernel is asked. What is in no tier is a unit test. */
 const TESTS: readonly Step[] = [
-  tests("unit tests", ["--ignore=tests"]),
-  tests("tests/kernel", ["tests/kernel"]),
-  tests("tests/e2e", ["tests/e2e"]),
-  tests("tests/fuzz", ["tests/fuzz"]),
+  tests("unit tests", [`--ignore=${KERNEL_TIERS.join(",")}`]),
+  ...KERNEL_TIERS.map((folder) => tests(folder, [folder])),
 ];
 
 function check(name: string, ...args: string[]): Step {
@@ -104,14 +104,17 @@ async function runStep(step: Step, limitMs: number): Promise<Outcome> {
     child.kill("SIGTERM");
   }, limitMs);
   const kill = setTimeout(() => child.kill("SIGKILL"), limitMs + STOP_GRACE_MS);
-  const forward = () => child.kill("SIGTERM");
-  Deno.addSignalListener("SIGTERM", forward);
+  const abandon = () => {
+    child.kill("SIGTERM");
+    Deno.exit(143);
+  };
+  Deno.addSignalListener("SIGTERM", abandon);
   const output: string[] = [];
   const collected = Promise.all([collect(child.stdout, output), collect(child.stderr, output)]);
   const status = await child.status;
   clearTimeout(stop);
   clearTimeout(kill);
-  Deno.removeSignalListener("SIGTERM", forward);
+  Deno.removeSignalListener("SIGTERM", abandon);
   // A process that a test left behind may hold the pipes open: what it would say is not waited for.
   await Promise.race([collected, new Promise((resolve) => setTimeout(resolve, STOP_GRACE_MS))]);
   if (stopped) output.push(`\nstopped: the run is limited to ${RUN_LIMIT_MS / 1000} s\n`);
