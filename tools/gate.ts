@@ -1,7 +1,7 @@
 /**
  * The gate: every check and every test, in one run, with one count at the end.
  *
- *     deno task ok                          everything
+ *     deno task ok                               everything
  *     deno task test [--filter TEXT] [PATH…]   tests only, all of them or those named
  *
  * Each step is a `deno` command of its own. Its output is kept and shown only if it fails, after all steps have
@@ -12,7 +12,7 @@
  * @module
  */
 import { parseArgs } from "@std/cli/parse-args";
-import { readTestCount, skippedTests, type TestCount } from "./test_output.ts";
+import { countTests, skippedTests, type TestCount } from "./test_output.ts";
 
 interface Step {
   readonly name: string;
@@ -90,7 +90,7 @@ function chooseSteps(args: string[]): readonly Step[] {
 }
 
 async function runStep(step: Step, limitMs: number): Promise<Outcome> {
-  if (limitMs <= 0) return { step, ok: false, count: BROKEN_OFF, output: "not started: no time left\n" };
+  if (limitMs <= 0) return { step, ok: false, count: ONE_FAILURE, output: "not started: no time left\n" };
   const child = new Deno.Command(Deno.execPath(), {
     args: [...step.args],
     env: { NO_COLOR: "1" },
@@ -126,16 +126,12 @@ async function collect(stream: ReadableStream<Uint8Array>, into: string[]): Prom
   for await (const chunk of stream.pipeThrough(new TextDecoderStream())) into.push(chunk);
 }
 
-const NO_TESTS: TestCount = { passed: 0, failed: 0, skipped: 0 };
-const BROKEN_OFF: TestCount = { passed: 0, failed: 1, skipped: 0 };
+const NOTHING: TestCount = { passed: 0, failed: 0, skipped: 0 };
+const ONE_FAILURE: TestCount = { passed: 0, failed: 1, skipped: 0 };
 
-function judge(step: Step, ok: boolean, output: string): Outcome {
-  if (!step.countsTests) return { step, ok, count: ok ? NO_TESTS : BROKEN_OFF, output };
-  const count = readTestCount(output);
-  if (count === undefined) return { step, ok: false, count: BROKEN_OFF, output };
-  // An exit code that contradicts the count (a leak at the end, say) is a failure too.
-  const failed = ok ? count.failed : Math.max(count.failed, 1);
-  return { step, ok: failed === 0, count: { ...count, failed }, output };
+function judge(step: Step, succeeded: boolean, output: string): Outcome {
+  const count = step.countsTests ? countTests(output, succeeded) : succeeded ? NOTHING : ONE_FAILURE;
+  return { step, ok: count.failed === 0, count, output };
 }
 
 function describe({ step, ok, count }: Outcome): string {
@@ -159,7 +155,7 @@ function report(outcomes: readonly Outcome[]): number {
     passed: sum.passed + count.passed,
     failed: sum.failed + count.failed,
     skipped: sum.skipped + count.skipped,
-  }), NO_TESTS);
+  }), NOTHING);
   write(`\n${formatCount(total)}\n`);
   return total.failed === 0 ? 0 : 1;
 }

@@ -17,13 +17,22 @@ export interface TestCount {
 /** `ok | 3 passed (1 step) | 0 failed | 1 ignored (2s)`; a part that is nought may be left out. */
 const SUMMARY = /^(?:ok|FAILED) \| (\d+) passed\b[^|]*\| (\d+) failed\b[^|]*(?:\| (\d+) ignored\b)?/;
 
-/** The count of the last summary line (a test may print one of its own); undefined when the run broke off. */
-export function readTestCount(output: string): TestCount | undefined {
-  for (const line of output.split("\n").reverse()) {
-    const match = SUMMARY.exec(line);
-    if (match) return { passed: Number(match[1]), failed: Number(match[2]), skipped: Number(match[3] ?? 0) };
-  }
-  return undefined;
+/**
+ * The count of a test run that succeeded or not, by its exit code: that of the last summary line, since a test may
+ * print one of its own. A run that failed has at least one failure, also when it broke off without a summary, or
+ * when an error that no test waited for ended it behind a summary without failures.
+ */
+export function countTests(output: string, succeeded: boolean): TestCount {
+  const summary = output.split("\n").reverse().map((line) => SUMMARY.exec(line)).find((match) =>
+    match !== null
+  );
+  if (!summary) return { passed: 0, failed: 1, skipped: 0 };
+  const failed = Number(summary[2]);
+  return {
+    passed: Number(summary[1]),
+    failed: succeeded ? failed : Math.max(failed, 1),
+    skipped: Number(summary[3] ?? 0),
+  };
 }
 
 /** Names of ignored tests; steps are indented and stay out. */
