@@ -11,6 +11,8 @@ import type { HostSpec, LinkSpec, Topology } from "./topology.ts";
 /** The line the script prints when everything is up. */
 export const READY_LINE = "lab ready";
 
+const FIRST_INTERFACE_INDEX = 10;
+
 /** @throws {TypeError} when a name or a value could not be written into the script as it is. */
 export function renderSetupScript(topology: Topology): string {
   const names = Object.keys(topology.hosts);
@@ -44,11 +46,13 @@ function renderSysctls(name: string, host: HostSpec): string[] {
   return [`ip netns exec ${name} sh -e <<'END'`, ...writes, "END"];
 }
 
-function renderLink(link: LinkSpec): string {
-  const [a, b] = link.ends;
-  const mtu = link.mtu === undefined ? "" : ` mtu ${link.mtu}`;
-  return `link add ${word(a.interface)} netns ${word(a.host)}${mtu} type veth ` +
-    `peer name ${word(b.interface)} netns ${word(b.host)}${mtu}`;
+function renderLink({ ends: [a, b], mtu }: LinkSpec, position: number): string {
+  // When an interface has the same index as its peer, the kernel takes it for a physical one and lets up to a second
+  // pass before it believes in its carrier (linkwatch_urgent_event); until then IPv6 does not answer on it.
+  const index = FIRST_INTERFACE_INDEX + 2 * position;
+  const mtuWords = mtu === undefined ? "" : ` mtu ${mtu}`;
+  return `link add ${word(a.interface)} index ${index} netns ${word(a.host)}${mtuWords} type veth ` +
+    `peer name ${word(b.interface)} index ${index + 1} netns ${word(b.host)}${mtuWords}`;
 }
 
 function renderHost(name: string, host: HostSpec, links: readonly LinkSpec[]): string[] {
