@@ -1,0 +1,215 @@
+/**
+ * Applies a plan and hands back what takes it away again.
+ *
+ * Goals: after a failure nothing of it is left; a predecessor that was killed is no obstacle; what belongs to
+ * another live process is never touched; applying what is in place changes nothing.
+ *
+ * Order: check everything, routes, table, verify. A routing rule without the table moves no packet, because
+ * nothing sets its mark, so the table is the switch: on last, off first.
+ *
+ * How do we know that something is ours? Tables: the comment's first word. Rules and routes: the protocol
+ * number, together with the routing table, so that two configurations may live side by side.
+ *
+ * @module
+ */
+import { checkPlan } from "./check_plan.ts";
+import { findingsAgainst, type HostFacts } from "./detect.ts";
+import type { Exec } from "./exec.ts";
+import { OwnerSession } from "./owner_session.ts";
+import type { Phase, Plan } from "./plan.ts";
+import { type Hold, renderNft, tableComment } from "./render_nft.ts";
+import { renderIpRule, renderLocalRoute } from "./render_route.ts";
+import { ipRuleKey, routeKey } from "./route_listing.ts";
+import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
+import { isExecResult, isOurs, readTable, type TableListing } from "./table_listing.ts";
+import { planForHost, readPlanEntries, verifyPlan } from "./verify.ts";
+
+/** Rules that are in place. */
+export interface AppliedRules extends AsyncDisposable {
+  /** `plain` also when `owner` was asked for and the host cannot do it. */
+  readonly hold: Hold;
+  /** Takes no new flows any more, carries those it took. */
+  enterDrain(): Promise<void>;
+  /** Takes everything away: the table, then rules and routes. Idempotent; tries all before it throws. */
+  revert(): Promise<void>;
+  /** Resolves with the reason when an owned table is lost although nobody reverted it. */
+  readonly lost: Promise<string>;
+}
+
+/** What {@linkcode applyPlan} works with. */
+export interface ApplyOptions {
+  readonly exec: Exec;
+  readonly host: HostFacts;
+  readonly hold: Hold;
+}
+
+/**
+ * Puts `plan` in place.
+ *
+ * @throws {RuleApplyError} with the stage that failed; whatever had been done is undone.
+ */
+export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<AppliedRules> {
+  const { exec, host } = options;
+  requireSound(plan, host);
+  const narrowed = planForHost(plan, host);
+  const hold = options.hold === "owner" && host.ownerTables ? "owner" : "plain";
+  const rules = new HostRules(narrowed, exec, hold);
+  if (narrowed.chains.length === 0) return rules;
+  const before = await readReplaceable(narrowed, exec);
+  if (before?.comment === tableComment(narrowed, "intercept") && hold === "plain") {
+    if ((await verifyPlan(narrowed, exec)).length === 0) return rules;
+  }
+  await requireLoadable(narrowed, exec, hold);
+  await rules.apply();
+  return rules;
+}
+
+function requireSound(plan: Plan, host: HostFacts): void {
+  const problems = [
+    ...checkPlan(plan).map((issue) => issue.message),
+    ...findingsAgainst(plan, host).map((finding) => `${finding.message} (${finding.hint})`),
+  ];
+  if (host.ipVersion !== undefined && plan.chains.length > 0) {
+    const { from, otherInterfaces } = plan.intent;
+    problems.push(
+      ...[...from, ...otherInterfaces].filter((name) => !host.interfaces.includes(name))
+        .map((name) => `--from: no interface ${name}; found: ${host.interfaces.join(", ") || "none"}`),
+    );
+  }
+  if (problems.length > 0) throw new RuleApplyError("check", problems.join("; "));
+}
+
+/** The table that is there already, if it may be replaced. */
+async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | undefined> {
+  const name = plan.intent.tableName;
+  const table = await readTable(exec, name);
+  if (isExecResult(table)) throw new RuleApplyError("check", "nft list", table.stderr);
+  if (table === undefined) return undefined;
+  if (table.owned) throw new RuleApplyError("check", `table inet ${name} belongs to a running process`);
+  if (!isOurs(table)) throw new RuleApplyError("check", `table inet ${name} exists and is not ours`);
+  return table;
+}
+
+async function requireLoadable(plan: Plan, exec: Exec, hold: Hold): Promise<void> {
+  const result = await exec.run(["nft", "--check", "-f", "-"], { stdin: renderNft(plan, "intercept", hold) });
+  if (result.code !== 0) throw new RuleApplyError("check", "nft --check", result.stderr);
+}
+
+class HostRules implements AppliedRules {
+  readonly hold: Hold;
+  readonly lost: Promise<string>;
+  readonly #plan: Plan;
+  readonly #exec: Exec;
+  readonly #lost = Promise.withResolvers<string>();
+  #owner: OwnerSession | undefined;
+  #reverted = false;
+
+  constructor(plan: Plan, exec: Exec, hold: Hold) {
+    this.#plan = plan;
+    this.#exec = exec;
+    this.hold = hold;
+    this.lost = this.#lost.promise;
+  }
+
+  async apply(): Promise<void> {
+    const undo: (readonly string[])[] = [];
+    let loaded = false;
+    try {
+      await this.#applyRoutes(undo);
+      loaded = true;
+      await this.#load("intercept");
+      const differences = await verifyPlan(this.#plan, this.#exec);
+      if (differences.length > 0) {
+        throw new RuleApplyError("verify", differences.map((difference) => difference.message).join("; "));
+      }
+    } catch (error) {
+      this.#reverted = true;
+      if (loaded) await this.#removeTable();
+      for (const argv of undo.reverse()) await this.#exec.run(argv);
+      throw error;
+    }
+  }
+
+  async enterDrain(): Promise<void> {
+    if (this.#reverted || this.#plan.chains.length === 0) return;
+    await this.#load("drain");
+  }
+
+  async revert(): Promise<void> {
+    if (this.#reverted) return;
+    this.#reverted = true;
+    const problems: string[] = [];
+    if (this.#plan.chains.length > 0) {
+      const said = await this.#removeTable();
+      if (said !== undefined) problems.push(said);
+      for (const entry of await readPlanEntries(this.#plan, this.#exec)) {
+        const result = await this.#exec.run(entry.remove);
+        if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);
+      }
+    }
+    if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.revert();
+  }
+
+  /** Adds what is missing of the routes and rules, after what a predecessor left and nobody wants. */
+  async #applyRoutes(undo: (readonly string[])[]): Promise<void> {
+    const { routes, ipRules } = this.#plan;
+    const wanted = [
+      ...routes.map((route) => ({ key: routeKey(route), command: renderLocalRoute(route) })),
+      ...ipRules.map((rule) => ({ key: ipRuleKey(rule), command: renderIpRule(rule) })),
+    ];
+    const entries = await readPlanEntries(this.#plan, this.#exec);
+    for (const entry of entries) {
+      if (wanted.some(({ key }) => key === entry.key)) continue;
+      await this.#runOrThrow(entry.remove, "apply");
+      undo.push(entry.restore);
+    }
+    for (const { key, command } of wanted) {
+      if (!entries.some((entry) => entry.key === key)) await this.#runOrThrow(command.argv, "apply");
+      // What a killed predecessor left counts as done by us: after a failure it goes too.
+      undo.push(command.undo);
+    }
+  }
+
+  async #runOrThrow(argv: readonly string[], stage: ApplyStage): Promise<void> {
+    const result = await this.#exec.run(argv);
+    if (result.code !== 0) throw new RuleApplyError(stage, argv.join(" "), result.stderr);
+  }
+
+  async #load(phase: Phase): Promise<void> {
+    const text = renderNft(this.#plan, phase, this.hold);
+    if (this.hold === "plain") {
+      const result = await this.#exec.run(["nft", "-f", "-"], { stdin: text });
+      if (result.code !== 0) throw new RuleApplyError("apply", "nft", result.stderr);
+      return;
+    }
+    this.#owner ??= this.#openOwner();
+    const said = await this.#owner.load(text, tableComment(this.#plan, phase));
+    if (said !== undefined) throw new RuleApplyError("apply", "nft", said);
+  }
+
+  #openOwner(): OwnerSession {
+    const owner = OwnerSession.open(this.#exec, this.#plan.intent.tableName);
+    owner.ended.then((how) => {
+      if (!this.#reverted) this.#lost.resolve(`the nft process that holds our table ended: ${how}`);
+    });
+    return owner;
+  }
+
+  /** What nft said against it, if anything. */
+  async #removeTable(): Promise<string | undefined> {
+    if (this.hold === "owner") {
+      await this.#owner?.close();
+      return undefined;
+    }
+    const table = await readTable(this.#exec, this.#plan.intent.tableName);
+    if (table === undefined) return undefined;
+    if (isExecResult(table)) return table.stderr;
+    if (!isOurs(table)) return undefined;
+    const result = await this.#exec.run(["nft", "delete", "table", "inet", table.name]);
+    return result.code === 0 ? undefined : result.stderr;
+  }
+}

@@ -1,0 +1,267 @@
+/**
+ * Composes the plan for an intent. Pure: asks no host, checks nothing (check_plan.ts does).
+ *
+ * The principles, which every rule below serves:
+ * - A flow is taken over at its first packet or never. What existed before us, and the answers of servers to
+ *   connections from outside, have no first packet any more and so stay as they are.
+ * - Later packets are recognised by what the first one left behind: a transparent socket (TPROXY), the
+ *   connection mark (this host's own traffic), the NAT mapping (REDIRECT).
+ * - What is addressed to this host itself is never taken.
+ *
+ * @module
+ */
+import type { IpFamily } from "../net/address.ts";
+import type { Chain, InterceptIntent, IpRule, LocalRoute, Match, Plan, Rule } from "./plan.ts";
+
+/**
+ * Conntrack zone for connections to destinations that carry the client's address. 16 bits, local to this
+ * network namespace; it only has to differ from zones other programs use.
+ */
+const UPSTREAM_ZONE = 7873;
+const LOOPBACK = "lo";
+const FAMILIES: readonly IpFamily[] = [4, 6];
+
+/** The plan that carries out `intent`; empty when TCP is off or nothing is to be intercepted. */
+export function buildPlan(intent: InterceptIntent): Plan {
+  if (intent.tcp === "off") return { intent, chains: [], ipRules: [], routes: [] };
+  const chains: Chain[] = [];
+  // The address can be kept for this host's own programs too, but not the port: the program holds that tuple.
+  // Then nothing is ambiguous and no answer is addressed to another host, so this is for forwarded traffic.
+  const keepsClients = intent.source === "keep" && intent.from.length > 0;
+  if (keepsClients) chains.push(...upstreamChains(intent));
+  chains.push(...(intent.tcp === "tproxy" ? tproxyChains(intent) : redirectChains(intent)));
+
+  const marked = new Set<string>();
+  if (intent.tcp === "tproxy") intent.from.forEach((name) => marked.add(name));
+  if (intent.tcp === "tproxy" && intent.local) marked.add(LOOPBACK);
+  if (keepsClients) answerInterfaces(intent).forEach((name) => marked.add(name));
+  const families = marked.size > 0 ? FAMILIES : [];
+  return {
+    intent,
+    chains,
+    ipRules: families.flatMap((family) => [...marked].map((incoming) => ipRule(intent, family, incoming))),
+    routes: families.map((family): LocalRoute => ({
+      family,
+      table: intent.routeTable,
+      protocol: intent.routeProtocol,
+    })),
+  };
+}
+
+function ipRule(intent: InterceptIntent, family: IpFamily, incoming: string): IpRule {
+  return {
+    family,
+    // One rule an interface: with a rule for every interface, src_valid_mark=1 makes the kernel check a
+    // packet's source by the marked route and drop it.
+    incoming,
+    mark: intent.marks.intercept,
+    mask: intent.marks.mask,
+    table: intent.routeTable,
+    preference: intent.rulePreference,
+    protocol: intent.routeProtocol,
+  };
+}
+
+function tproxyChains(intent: InterceptIntent): Chain[] {
+  const { intercept } = intent.marks;
+  const prerouting: Rule[] = [];
+  if (intent.local) {
+    prerouting.push({
+      id: "loopback",
+      during: "always",
+      matches: [{ kind: "incoming", interface: LOOPBACK }, packetMark(intercept, true)],
+      verdict: { kind: "pass" },
+      why: "on lo only what our output chain sent there is ours",
+    });
+  }
+  prerouting.push(...notForUs("always"), {
+    id: "first",
+    during: "intercept",
+    matches: [{ kind: "tcpFirst" }],
+    verdict: { kind: "tproxy", port: intent.port },
+    why: "a new connection goes to the listener, or on its way when there is none",
+  }, {
+    id: "listener",
+    during: "always",
+    matches: [{ kind: "protocol", protocol: "tcp" }, { kind: "socket", property: "wildcard" }],
+    verdict: { kind: "pass" },
+    why: "a listener on this port is not a connection of this packet",
+  }, {
+    id: "follow",
+    during: "always",
+    matches: [{ kind: "protocol", protocol: "tcp" }, { kind: "socket", property: "transparent" }],
+    verdict: { kind: "intercept", remember: false },
+    why: "later packets follow the socket that took the first one",
+  });
+  const interfaces = intent.local ? [...intent.from, LOOPBACK] : intent.from;
+  const chains: Chain[] = [{
+    name: "tproxy_prerouting",
+    type: "filter",
+    hook: "prerouting",
+    priority: "mangle",
+    interfaces,
+    why: "Traffic of other hosts, and our own that the output chain sent through lo.",
+    rules: prerouting,
+  }];
+  if (intent.local) chains.push(tproxyOutput(intent));
+  return chains;
+}
+
+function tproxyOutput(intent: InterceptIntent): Chain {
+  return {
+    name: "tproxy_output",
+    // Type route: a changed mark makes the kernel route the packet again, this time to lo.
+    type: "route",
+    hook: "output",
+    priority: "mangle",
+    interfaces: "any",
+    why: "This host's own traffic: what is marked is routed to lo and arrives at the chain above.",
+    rules: [...sentByUs(intent, "always"), ...notForUs("always"), {
+      id: "first",
+      during: "intercept",
+      // Untracked packets are left alone: nothing could tell their successors.
+      matches: [{ kind: "tcpFirst" }, { kind: "flowOriginal" }],
+      verdict: { kind: "intercept", remember: true },
+      why: "a new connection is taken and remembered",
+    }, {
+      id: "follow",
+      during: "always",
+      matches: [
+        { kind: "protocol", protocol: "tcp" },
+        { kind: "flowOriginal" },
+        { kind: "mark", of: "flow", value: intent.marks.intercept, negate: false },
+      ],
+      verdict: { kind: "intercept", remember: false },
+      why: "later packets of a remembered connection; answers of services here are none",
+    }],
+  };
+}
+
+function redirectChains(intent: InterceptIntent): Chain[] {
+  const first: Rule = {
+    id: "first",
+    during: "intercept",
+    // Conntrack shows this chain a connection's first packet only, but takes one it meets half-way for new.
+    matches: [{ kind: "tcpFirst" }],
+    verdict: { kind: "redirect", port: intent.port },
+    why: "a new connection goes to the listener; conntrack remembers where it was going",
+  };
+  // The kernel translates packets only while some nat chain exists, so these chains stay, empty, for draining.
+  const why =
+    "Empty while draining: without any nat chain the kernel would stop translating open connections.";
+  const chains: Chain[] = [];
+  if (intent.from.length > 0) {
+    chains.push({
+      name: "redirect_prerouting",
+      type: "nat",
+      hook: "prerouting",
+      priority: "dstnat",
+      interfaces: intent.from,
+      why: `Traffic of other hosts. ${why}`,
+      rules: [...notForUs("intercept"), first],
+    });
+  }
+  if (intent.local) {
+    chains.push({
+      name: "redirect_output",
+      type: "nat",
+      hook: "output",
+      priority: "dstnat",
+      interfaces: "any",
+      why: `This host's own traffic. ${why}`,
+      rules: [...sentByUs(intent, "intercept"), ...notForUs("intercept"), first],
+    });
+  }
+  return chains;
+}
+
+/** Source keep: our sockets towards destinations carry the client's address, so their answers are not to us. */
+function upstreamChains(intent: InterceptIntent): Chain[] {
+  const ours: Match = { kind: "mark", of: "socket", value: intent.marks.bypass, negate: false };
+  return [{
+    name: "keep_output",
+    type: "filter",
+    hook: "output",
+    priority: "raw",
+    interfaces: "any",
+    why:
+      "Our connection to the destination has the client's five-tuple; conntrack must not take them for one.",
+    rules: [{
+      id: "zone",
+      during: "always",
+      matches: [{ kind: "protocol", protocol: "tcp" }, packetMark(intent.marks.bypass, false)],
+      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
+      why: "our own connections are tracked apart",
+    }],
+  }, {
+    name: "keep_prerouting",
+    type: "filter",
+    hook: "prerouting",
+    priority: "raw",
+    interfaces: answerInterfaces(intent),
+    why: "The answers, before conntrack looks at them.",
+    rules: [{
+      id: "zone",
+      during: "always",
+      matches: [{ kind: "protocol", protocol: "tcp" }, ours],
+      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
+      why: "answers to our own connections are tracked apart",
+    }],
+  }, {
+    name: "keep_answers",
+    type: "filter",
+    hook: "prerouting",
+    priority: "mangle",
+    interfaces: answerInterfaces(intent),
+    why: "Answers addressed to the client but meant for our socket.",
+    rules: [{
+      id: "answer",
+      during: "always",
+      matches: [{ kind: "protocol", protocol: "tcp" }, { kind: "socket", property: "transparent" }, ours],
+      verdict: { kind: "intercept", remember: false },
+      why: "our socket asked as the client, so the answer is delivered here",
+    }],
+  }];
+}
+
+/** Destinations may also be behind an interface we intercept on. */
+function answerInterfaces(intent: InterceptIntent): string[] {
+  return [...new Set([...intent.from, ...intent.otherInterfaces])];
+}
+
+function packetMark(value: number, negate: boolean): Match {
+  return { kind: "mark", of: "packet", value, negate };
+}
+
+function notForUs(during: Rule["during"]): Rule[] {
+  return [{
+    id: "here",
+    during,
+    matches: [{ kind: "destinationHere" }],
+    verdict: { kind: "pass" },
+    why: "to this host itself, or to many",
+  }, {
+    id: "link",
+    during,
+    // Another host's link-local address is an ordinary unicast address to the rule above.
+    matches: [{ kind: "destinationIn", family: 6, prefix: "fe80::/10" }],
+    verdict: { kind: "pass" },
+    why: "link-local addresses mean nothing beyond their link",
+  }];
+}
+
+function sentByUs(intent: InterceptIntent, during: Rule["during"]): Rule[] {
+  return [{
+    id: "bypass",
+    during,
+    matches: [packetMark(intent.marks.bypass, false)],
+    verdict: { kind: "pass" },
+    why: "sent by our own sockets; taking it would be a loop",
+  }, {
+    id: "loopback",
+    during,
+    matches: [{ kind: "outgoing", interface: LOOPBACK }],
+    verdict: { kind: "pass" },
+    why: "stays on this host anyway",
+  }];
+}

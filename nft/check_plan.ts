@@ -1,0 +1,166 @@
+/**
+ * Judges a plan before anything touches the host: values in range, and the invariants that keep a wrong plan
+ * from cutting a host off. Pure; every message names the option it is about.
+ *
+ * @module
+ */
+import type { Chain, InterceptIntent, Plan, Rule } from "./plan.ts";
+
+/** What is wrong with a plan. */
+export interface PlanIssue {
+  /** The option to change, as the user knows it. */
+  readonly option: string;
+  readonly message: string;
+}
+
+/** The kernel stores a rule's comment in 128 bytes, its end included (NFTNL_UDATA_COMMENT_MAXLEN). */
+export const COMMENT_BYTES = 127;
+/** IFNAMSIZ without the terminating NUL. */
+const INTERFACE_NAME_BYTES = 15;
+/** NFT_NAME_MAXLEN is 256; a short limit leaves room in messages and is never met by accident. */
+const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/;
+
+/** All that is wrong with `plan`; empty when it may be applied. */
+export function checkPlan(plan: Plan): PlanIssue[] {
+  return [...checkIntent(plan.intent), ...checkStructure(plan)];
+}
+
+function checkIntent(intent: InterceptIntent): PlanIssue[] {
+  const issues: PlanIssue[] = [];
+  const add = (option: string, message: string) => issues.push({ option, message: `${option}: ${message}` });
+  const range = (option: string, value: number, min: number, max: number) => {
+    if (!Number.isInteger(value) || value < min || value > max) {
+      add(option, `${value} found, a whole number from ${min} to ${max} wanted`);
+    }
+  };
+  if (intent.tcp !== "off") {
+    if (intent.from.length === 0 && !intent.local) {
+      add("--from", "nothing to intercept: --from IFACE or --local wanted");
+    }
+    range("--port", intent.port, 1, 65535);
+  }
+  checkInterfaces("--from", intent.from, add);
+  checkInterfaces("otherInterfaces", intent.otherInterfaces, add);
+  if (intent.from.includes("lo")) {
+    add("--from", "lo found: this host's own traffic is intercepted with --local");
+  }
+  checkMarks(intent, add);
+  // 0 is "no table", 253 to 255 are default, main and local: a local default route there takes the host offline.
+  range("routeTable", intent.routeTable, 1, 0xffffffff);
+  if (intent.routeTable >= 253 && intent.routeTable <= 255) {
+    add("routeTable", `${intent.routeTable} found: 253, 254 and 255 are the host's own tables`);
+  }
+  // Up to 4 are the kernel's and `ip`'s own (RTPROT_STATIC): we delete by protocol, so it must be ours alone.
+  range("routeProtocol", intent.routeProtocol, 5, 255);
+  // 0 would come before the local table, 32766 is main: after that our rule is never asked.
+  range("rulePreference", intent.rulePreference, 1, 32765);
+  if (!TABLE_NAME.test(intent.tableName)) {
+    add("tableName", `"${intent.tableName}" found, a letter and up to 63 letters, digits, _ or - wanted`);
+  }
+  return issues;
+}
+
+type Add = (option: string, message: string) => void;
+
+function checkInterfaces(option: string, names: readonly string[], add: Add): void {
+  for (const [i, name] of names.entries()) {
+    // No space, slash or colon (dev_valid_name in the kernel); no quote, and no asterisk, which nft expands.
+    const valid = /^[^\s/:"*\\]+$/.test(name) && name !== "." && name !== "..";
+    if (!valid || new TextEncoder().encode(name).length > INTERFACE_NAME_BYTES) {
+      add(option, `"${name}" is not an interface name`);
+    } else if (names.indexOf(name) !== i) add(option, `${name} is named twice`);
+  }
+}
+
+function checkMarks({ marks }: InterceptIntent, add: Add): void {
+  const { intercept, bypass, mask } = marks;
+  for (const [name, value] of Object.entries(marks)) {
+    if (!Number.isInteger(value) || value < 1 || value > 0xffffffff) {
+      add(`marks.${name}`, `${value} found, a 32-bit number other than 0 wanted`);
+    }
+  }
+  // >>> 0: JavaScript's bit operations give signed numbers.
+  if ((intercept & mask) >>> 0 !== intercept) {
+    add("marks.intercept", `${hex(intercept)} has bits outside ${hex(mask)}`);
+  }
+  if ((bypass & mask) >>> 0 !== bypass) add("marks.bypass", `${hex(bypass)} has bits outside ${hex(mask)}`);
+  if (intercept === bypass) {
+    add("marks.bypass", `${hex(bypass)} found, another value than marks.intercept wanted`);
+  }
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
+}
+
+function checkStructure(plan: Plan): PlanIssue[] {
+  const issues: PlanIssue[] = [];
+  const names = new Set<string>();
+  for (const chain of plan.chains) {
+    if (names.has(chain.name)) issues.push(broken(chain.name, "two chains of this name"));
+    names.add(chain.name);
+    const ids = new Set<string>();
+    for (const rule of chain.rules) {
+      if (ids.has(rule.id)) issues.push(broken(`${chain.name}/${rule.id}`, "two rules of this id"));
+      ids.add(rule.id);
+      issues.push(...checkComment(chain, rule));
+    }
+    issues.push(...checkLoop(plan, chain), ...checkRouted(plan, chain));
+  }
+  return issues;
+}
+
+function broken(where: string, what: string): PlanIssue {
+  return { option: where, message: `${where}: ${what}` };
+}
+
+/** What a renderer writes beside the rule. */
+export function ruleComment(rule: Rule): string {
+  return `${rule.id}: ${rule.why}`;
+}
+
+function checkComment(chain: Chain, rule: Rule): PlanIssue[] {
+  const where = `${chain.name}/${rule.id}`;
+  const comment = ruleComment(rule);
+  // nft has no escape for a quote inside a string.
+  if (/["\\\n]/.test(comment)) return [broken(where, "a quote, backslash or line break in its reason")];
+  const bytes = new TextEncoder().encode(comment).length;
+  return bytes > COMMENT_BYTES
+    ? [broken(where, `reason of ${bytes} bytes, at most ${COMMENT_BYTES} wanted`)]
+    : [];
+}
+
+/** An output chain that takes traffic must first let our own sockets' packets go, or we would proxy ourselves. */
+function checkLoop(plan: Plan, chain: Chain): PlanIssue[] {
+  if (chain.hook !== "output") return [];
+  const takes = chain.rules.findIndex((rule) =>
+    rule.verdict.kind === "redirect" || rule.verdict.kind === "intercept"
+  );
+  const spares = chain.rules.findIndex((rule) =>
+    rule.verdict.kind === "pass" && rule.matches.length === 1 &&
+    rule.matches.every((match) =>
+      match.kind === "mark" && match.of === "packet" && !match.negate &&
+      match.value === plan.intent.marks.bypass
+    )
+  );
+  if (takes < 0 || (spares >= 0 && spares < takes)) return [];
+  return [broken(chain.name, "takes our own sockets' packets: a rule for marks.bypass must come first")];
+}
+
+/** A marked packet without a route to lo would be forwarded although a socket of ours owns it, and be dropped. */
+function checkRouted(plan: Plan, chain: Chain): PlanIssue[] {
+  const marks = chain.rules.some((rule) =>
+    rule.verdict.kind === "tproxy" || rule.verdict.kind === "intercept"
+  );
+  if (!marks) return [];
+  const interfaces = chain.interfaces === "any" ? ["lo"] : chain.interfaces;
+  return interfaces
+    .filter((name) => ([4, 6] as const).some((family) => !isRouted(plan, family, name)))
+    .map((name) => broken(chain.name, `packets of ${name} are marked but not routed to lo`));
+}
+
+function isRouted(plan: Plan, family: 4 | 6, incoming: string): boolean {
+  const rule = plan.ipRules.find((rule) => rule.family === family && rule.incoming === incoming);
+  return rule !== undefined &&
+    plan.routes.some((route) => route.family === family && route.table === rule.table);
+}

@@ -1,0 +1,233 @@
+/**
+ * Asks the host what it can do, by trying: `nft --check` hands the kernel a whole transaction and takes it
+ * back before it is committed, so a feature that passes is there, whatever versions and modules say.
+ *
+ * @module
+ */
+import { COMMAND_MISSING, type Exec } from "./exec.ts";
+import type { Plan } from "./plan.ts";
+
+/** What a plan may need of its host. */
+export type Need = "tproxy" | "redirect" | "keep";
+
+/** Something the host lacks, and what to do about it. */
+export interface Finding {
+  readonly code:
+    | "nft-missing"
+    | "ip-missing"
+    | "not-privileged"
+    | "nft-unusable"
+    | "no-fib"
+    | "no-tproxy"
+    | "no-socket"
+    | "no-redirect"
+    | "no-zones"
+    | "no-owner-tables"
+    | "loopback-down"
+    | "no-ipv6";
+  readonly message: string;
+  readonly hint: string;
+  /** Plans with one of these needs cannot work; empty for what only makes a difference. */
+  readonly blocks: readonly Need[];
+}
+
+/** What was found out about the host. */
+export interface HostFacts {
+  /** As the tools print it; undefined when missing. */
+  readonly nftVersion: string | undefined;
+  readonly ipVersion: string | undefined;
+  /** Names of all interfaces but lo. */
+  readonly interfaces: readonly string[];
+  readonly ipv6: boolean;
+  /** Tables that end with the process that made them: nft 0.9.9, Linux 5.12. */
+  readonly ownerTables: boolean;
+  readonly findings: readonly Finding[];
+}
+
+const EVERY_NEED: readonly Need[] = ["tproxy", "redirect", "keep"];
+
+interface Feature {
+  readonly code: Finding["code"];
+  readonly chain: string;
+  readonly what: string;
+  readonly blocks: readonly Need[];
+}
+
+const MANGLE = "type filter hook prerouting priority mangle;";
+const FEATURES: readonly Feature[] = [
+  { code: "no-fib", chain: `${MANGLE} fib daddr type local accept`, what: "fib", blocks: EVERY_NEED },
+  {
+    code: "no-tproxy",
+    chain: `${MANGLE} meta l4proto tcp tproxy to :1 accept`,
+    what: "tproxy",
+    blocks: ["tproxy"],
+  },
+  {
+    code: "no-socket",
+    chain: `${MANGLE} socket transparent 1 socket wildcard 0 socket mark 0x1 accept`,
+    what: "socket",
+    blocks: ["tproxy", "keep"],
+  },
+  {
+    code: "no-redirect",
+    chain: "type nat hook prerouting priority -100; meta l4proto tcp redirect to :1",
+    what: "redirect",
+    blocks: ["redirect"],
+  },
+  {
+    code: "no-zones",
+    chain: "type filter hook prerouting priority raw; ct zone set 1",
+    what: "ct zone",
+    blocks: ["keep"],
+  },
+];
+
+/** What this host offers; never throws for what it lacks. */
+export async function detectHost(exec: Exec): Promise<HostFacts> {
+  const [nft, ip, addresses, all] = await Promise.all([
+    exec.run(["nft", "--version"]),
+    exec.run(["ip", "-V"]),
+    exec.run(["ip", "-j", "addr", "show"]),
+    probe(exec, `flags owner; ${FEATURES.map((feature, i) => probeChain(feature, i)).join(" ")}`),
+  ]);
+  const findings: Finding[] = [];
+  if (nft.code === COMMAND_MISSING) findings.push(missing("nft-missing", "nft", "nftables"));
+  if (ip.code === COMMAND_MISSING) findings.push(missing("ip-missing", "ip", "iproute2"));
+  const links = parseLinks(addresses.stdout);
+  if (ip.code === 0) findings.push(...judgeLinks(links));
+  let ownerTables = all === undefined;
+  if (all !== undefined && nft.code !== COMMAND_MISSING) {
+    const parts = await probeParts(exec);
+    ownerTables = parts.ownerTables;
+    findings.push(...parts.findings);
+  }
+  return {
+    nftVersion: nft.code === 0 ? nft.stdout.trim() : undefined,
+    ipVersion: ip.code === 0 ? ip.stdout.trim() : undefined,
+    interfaces: links.names.filter((name) => name !== "lo"),
+    ipv6: links.ipv6,
+    ownerTables,
+    findings,
+  };
+}
+
+/** What of `host` keeps `plan` from working. */
+export function findingsAgainst(plan: Plan, host: HostFacts): Finding[] {
+  const needs = planNeeds(plan);
+  return host.findings.filter((finding) => finding.blocks.some((need) => needs.has(need)));
+}
+
+function planNeeds(plan: Plan): Set<Need> {
+  const needs = new Set<Need>();
+  if (plan.chains.length === 0 || plan.intent.tcp === "off") return needs;
+  needs.add(plan.intent.tcp);
+  if (plan.intent.source === "keep") needs.add("keep");
+  return needs;
+}
+
+function missing(code: "nft-missing" | "ip-missing", program: string, packageName: string): Finding {
+  return {
+    code,
+    message: `${program} is not installed`,
+    hint: `install the package ${packageName}`,
+    blocks: EVERY_NEED,
+  };
+}
+
+/** What the kernel or nft said against a scratch table with this body; undefined: nothing. */
+async function probe(exec: Exec, body: string): Promise<string | undefined> {
+  const result = await exec.run(["nft", "--check", "-f", "-"], {
+    stdin: `table inet pellucid_probe { ${body} }\n`,
+  });
+  return result.code === 0 ? undefined : result.stderr;
+}
+
+function probeChain(feature: Feature, index: number): string {
+  return `chain probe${index} { ${feature.chain}; };`;
+}
+
+/** The scratch table was refused as a whole: finds out which parts of it are to blame. */
+async function probeParts(exec: Exec): Promise<{ ownerTables: boolean; findings: Finding[] }> {
+  const empty = await probe(exec, "");
+  if (empty !== undefined) return { ownerTables: false, findings: [unusable(empty)] };
+  const [owner, ...features] = await Promise.all([
+    probe(exec, "flags owner;"),
+    ...FEATURES.map((feature, i) => probe(exec, probeChain(feature, i))),
+  ]);
+  const findings = FEATURES.flatMap((feature, i): Finding[] =>
+    features[i] === undefined ? [] : [{
+      code: feature.code,
+      message: `the kernel or nft lacks "${feature.what}"`,
+      hint: `load or build the kernel's nftables module for ${feature.what}; nft 1.0 or newer is needed`,
+      blocks: feature.blocks,
+    }]
+  );
+  if (owner !== undefined) {
+    findings.push({
+      code: "no-owner-tables",
+      message: "the kernel or nft cannot tie a table to a process",
+      hint:
+        "the rules stay when the program is killed; then use `rules cleanup` (Linux 5.12 and nft 0.9.9 can)",
+      blocks: [],
+    });
+  }
+  return { ownerTables: owner === undefined, findings };
+}
+
+function unusable(stderr: string): Finding {
+  // EPERM as nft prints it, for lack of CAP_NET_ADMIN over the network namespace.
+  return stderr.includes("Operation not permitted")
+    ? {
+      code: "not-privileged",
+      message: "no permission to change this host's rules (CAP_NET_ADMIN)",
+      hint: "run as root, or try `demo`, which needs no privilege",
+      blocks: EVERY_NEED,
+    }
+    : {
+      code: "nft-unusable",
+      message: `nft does not work here: ${stderr.trim()}`,
+      hint: "the kernel needs nftables (CONFIG_NF_TABLES) with the inet family",
+      blocks: EVERY_NEED,
+    };
+}
+
+interface Links {
+  readonly names: readonly string[];
+  readonly loopbackUp: boolean;
+  readonly ipv6: boolean;
+}
+
+/** As far as needed of one element of `ip -j addr show`. */
+interface LinkObject {
+  readonly ifname?: unknown;
+  readonly flags?: readonly unknown[];
+  readonly addr_info?: readonly { readonly family?: unknown }[];
+}
+
+function parseLinks(text: string): Links {
+  const links: LinkObject[] = text.trim() === "" ? [] : JSON.parse(text);
+  const loopback = links.find((link) => link.ifname === "lo");
+  return {
+    names: links.flatMap((link) => typeof link.ifname === "string" ? [link.ifname] : []),
+    loopbackUp: loopback?.flags?.includes("UP") ?? false,
+    // The kernel gives lo its ::1 unless IPv6 is absent or switched off there, and our IPv6 route leads to lo.
+    ipv6: loopback?.addr_info?.some((address) => address.family === "inet6") ?? false,
+  };
+}
+
+function judgeLinks(links: Links): Finding[] {
+  if (!links.loopbackUp) {
+    return [{
+      code: "loopback-down",
+      message: "the interface lo is down",
+      hint: "ip link set lo up",
+      blocks: ["tproxy", "keep"],
+    }];
+  }
+  return links.ipv6 ? [] : [{
+    code: "no-ipv6",
+    message: "IPv6 is not available here",
+    hint: "only IPv4 is intercepted; see net.ipv6.conf.lo.disable_ipv6",
+    blocks: [],
+  }];
+}

@@ -1,0 +1,17 @@
+/**
+ * From what the user wants intercepted to rules in the kernel, and back: intent → plan → check → nft text and
+ * `ip` commands → apply → verify → revert.
+ *
+ * @module
+ */
+export * from "./apply.ts";
+export * from "./build_plan.ts";
+export { checkPlan, type PlanIssue } from "./check_plan.ts";
+export * from "./cleanup.ts";
+export * from "./detect.ts";
+export * from "./exec.ts";
+export * from "./plan.ts";
+export { type Hold, renderNft } from "./render_nft.ts";
+export { renderRoutes, type RouteCommand } from "./render_route.ts";
+export * from "./rule_apply_error.ts";
+export { type Difference, planForHost, verifyPlan } from "./verify.ts";

@@ -1,0 +1,143 @@
+/**
+ * The plan: what has to be in the kernel so that traffic reaches our listener, as plain data.
+ *
+ * A plan survives JSON unchanged and holds no tool's syntax. Verdicts are terminal, so a renderer may expand a
+ * rule into several of its tool's rules but never has to reorder them. A rule says why it is there, because the
+ * reason travels with it into the kernel's own listing. New selectors, verdicts and backends are new members of
+ * the unions here; nothing in this file knows nft, iptables or `ip`.
+ *
+ * build_plan.ts makes plans, check_plan.ts judges them, render_*.ts turn them into text.
+ *
+ * @module
+ */
+import type { IpFamily } from "../net/address.ts";
+
+/** What the user asked for, and the numbers the kernel state is to carry. */
+export interface InterceptIntent {
+  readonly tcp: "tproxy" | "redirect" | "off";
+  /** Interfaces by which the traffic to be intercepted comes in. */
+  readonly from: readonly string[];
+  /** Whether this host's own traffic is intercepted too. */
+  readonly local: boolean;
+  /** Our listener's port, on every address of both families. */
+  readonly port: number;
+  /** Source address towards the destination: this host's, or the client's own. */
+  readonly source: "own" | "keep";
+  /** Packet and connection marks; only bits inside `mask` are read or written. */
+  readonly marks: Marks;
+  readonly routeTable: number;
+  /** Labels our `ip` rules and routes as ours (`ip rule … protocol N`). */
+  readonly routeProtocol: number;
+  readonly rulePreference: number;
+  readonly tableName: string;
+  /** With source keep: the other interfaces by which a destination's answers may come in. */
+  readonly otherInterfaces: readonly string[];
+}
+
+/** Two values under one mask. */
+export interface Marks {
+  /** To be routed to our listener. */
+  readonly intercept: number;
+  /** Sent by our own sockets (SO_MARK): to be left alone. */
+  readonly bypass: number;
+  readonly mask: number;
+}
+
+/** Numbers clear of Tailscale (0xff0000), kube-proxy (0xc000) and the tables and protocols distributions name. */
+export const DEFAULT_KERNEL_NUMBERS: Pick<
+  InterceptIntent,
+  "marks" | "routeTable" | "routeProtocol" | "rulePreference" | "tableName"
+> = {
+  marks: { intercept: 0x01000000, bypass: 0x02000000, mask: 0x03000000 },
+  routeTable: 7873,
+  routeProtocol: 173,
+  rulePreference: 9000,
+  tableName: "pellucid",
+};
+
+/** Everything the kernel is to be told. */
+export interface Plan {
+  readonly intent: InterceptIntent;
+  readonly chains: readonly Chain[];
+  readonly ipRules: readonly IpRule[];
+  readonly routes: readonly LocalRoute[];
+}
+
+/** `intercept` takes new flows; `drain` only carries what was taken before. */
+export type Phase = "intercept" | "drain";
+
+/** A list of rules at one place of the packet's way; a packet that no rule decides goes on untouched. */
+export interface Chain {
+  readonly name: string;
+  readonly type: "filter" | "route" | "nat";
+  readonly hook: "prerouting" | "output";
+  readonly priority: "raw" | "mangle" | "dstnat";
+  /** Only packets coming in by one of these are looked at; `any` at hooks without an incoming interface. */
+  readonly interfaces: "any" | readonly string[];
+  readonly why: string;
+  readonly rules: readonly Rule[];
+}
+
+/** All `matches` must hold; then `verdict` is final for the chain. */
+export interface Rule {
+  /** Unique in its chain. */
+  readonly id: string;
+  /** `always` rules stay while draining. */
+  readonly during: "intercept" | "always";
+  readonly matches: readonly Match[];
+  readonly verdict: Verdict;
+  /** Why the rule exists: printed by the kernel's listing, so short. */
+  readonly why: string;
+}
+
+/** One condition on a packet. */
+export type Match =
+  | { readonly kind: "protocol"; readonly protocol: "tcp" }
+  /** TCP with SYN and none of FIN, RST, ACK: the first packet of a connection. */
+  | { readonly kind: "tcpFirst" }
+  /** Destination is this host, broadcast, multicast or anycast. */
+  | { readonly kind: "destinationHere" }
+  | { readonly kind: "destinationIn"; readonly family: IpFamily; readonly prefix: string }
+  | { readonly kind: "incoming"; readonly interface: string }
+  | { readonly kind: "outgoing"; readonly interface: string }
+  | {
+    readonly kind: "mark";
+    readonly of: "packet" | "flow" | "socket";
+    readonly value: number;
+    readonly negate: boolean;
+  }
+  /** The local socket the packet belongs to; no socket, no match. */
+  | { readonly kind: "socket"; readonly property: "transparent" | "wildcard" }
+  /** The packet goes in the direction of its connection's first packet; untracked packets do not match. */
+  | { readonly kind: "flowOriginal" };
+
+/** What happens to a packet that matched. */
+export type Verdict =
+  /** Leave it alone. */
+  | { readonly kind: "pass" }
+  /** Hand it to the listener without rewriting it, and mark it; with no listener the packet goes on unmarked. */
+  | { readonly kind: "tproxy"; readonly port: number }
+  /** Rewrite its destination to this host's `port`. */
+  | { readonly kind: "redirect"; readonly port: number }
+  /** Mark the packet for local delivery; `remember`: the whole flow. */
+  | { readonly kind: "intercept"; readonly remember: boolean }
+  /** Track its connection apart from others with the same five-tuple. */
+  | { readonly kind: "zone"; readonly zone: number };
+
+/** Packets that carry the intercept mark and came in by `incoming` are routed by `table`. */
+export interface IpRule {
+  readonly family: IpFamily;
+  readonly incoming: string;
+  readonly mark: number;
+  readonly mask: number;
+  readonly table: number;
+  readonly preference: number;
+  readonly protocol: number;
+}
+
+/** `local default dev lo`: every destination is this host. */
+export interface LocalRoute {
+  readonly family: IpFamily;
+  readonly table: number;
+  readonly protocol: number;
+}

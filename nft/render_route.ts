@@ -1,0 +1,43 @@
+/**
+ * Plan → `ip` commands, each with the command that undoes it. Pure.
+ *
+ * @module
+ */
+import type { IpFamily } from "../net/address.ts";
+import type { IpRule, LocalRoute, Plan } from "./plan.ts";
+
+/** One change of the host's routing. */
+export interface RouteCommand {
+  readonly family: IpFamily;
+  readonly argv: readonly string[];
+  readonly undo: readonly string[];
+}
+
+/** Routes come first, so that no packet is ever sent to an empty table. */
+export function renderRoutes(plan: Plan): RouteCommand[] {
+  return [...plan.routes.map(renderLocalRoute), ...plan.ipRules.map(renderIpRule)];
+}
+
+/** `ip route add|del local default dev lo …` */
+export function renderLocalRoute(route: LocalRoute): RouteCommand {
+  const words = ["local", "default", "dev", "lo", "table", `${route.table}`, "proto", `${route.protocol}`];
+  return {
+    family: route.family,
+    argv: ["ip", `-${route.family}`, "route", "add", ...words],
+    undo: ["ip", `-${route.family}`, "route", "del", ...words],
+  };
+}
+
+/** `ip rule add|del fwmark M/MASK iif IFACE …` */
+export function renderIpRule(rule: IpRule): RouteCommand {
+  // deno-fmt-ignore
+  const words = [
+    "fwmark", `0x${rule.mark.toString(16)}/0x${rule.mask.toString(16)}`, "iif", rule.incoming,
+    "lookup", `${rule.table}`, "pref", `${rule.preference}`, "protocol", `${rule.protocol}`,
+  ];
+  return {
+    family: rule.family,
+    argv: ["ip", `-${rule.family}`, "rule", "add", ...words],
+    undo: ["ip", `-${rule.family}`, "rule", "del", ...words],
+  };
+}

@@ -1,0 +1,29 @@
+/**
+ * The error of everything that reads or changes the host's rules.
+ *
+ * @module
+ */
+
+/** What was being done when it failed. */
+export type ApplyStage = "check" | "apply" | "verify" | "revert";
+
+/** Rules could not be checked, applied, verified or reverted. */
+export class RuleApplyError extends Error {
+  override readonly name = "RuleApplyError";
+  readonly backend: "nft";
+  readonly stage: ApplyStage;
+  /** What the tool said; empty when the failure is ours to tell. */
+  readonly stderr: string;
+
+  constructor(stage: ApplyStage, message: string, stderr = "") {
+    super(`rules ${stage}: ${message}${stderr === "" ? "" : `: ${stderr.trim()}`}`);
+    this.backend = "nft";
+    this.stage = stage;
+    this.stderr = stderr;
+  }
+}
+
+/** Whether `error` is a {@linkcode RuleApplyError}, of `stage` when one is given. */
+export function isRuleApplyError(error: unknown, stage?: ApplyStage): error is RuleApplyError {
+  return error instanceof RuleApplyError && (stage === undefined || error.stage === stage);
+}

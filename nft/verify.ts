@@ -1,0 +1,117 @@
+/**
+ * Compares the host with a plan: the table by its comment (a hash of what was loaded) and its rules' comments,
+ * routes and rules by structure.
+ *
+ * @module
+ */
+import type { IpFamily } from "../net/address.ts";
+import type { HostFacts } from "./detect.ts";
+import type { Exec } from "./exec.ts";
+import type { Phase, Plan } from "./plan.ts";
+import { chainComments, tableComment } from "./render_nft.ts";
+import { ipRuleKey, readRouteEntries, type RouteEntry, routeKey } from "./route_listing.ts";
+import { RuleApplyError } from "./rule_apply_error.ts";
+import { isExecResult, readTable, type TableListing } from "./table_listing.ts";
+
+/** One thing that is not as the plan says. */
+export interface Difference {
+  readonly kind: "table" | "rule" | "route";
+  readonly message: string;
+}
+
+/** The plan without what this host has no use for: routes and rules of a family it does not speak. */
+export function planForHost(plan: Plan, host: Pick<HostFacts, "ipv6">): Plan {
+  const speaks = (entry: { family: IpFamily }) => host.ipv6 || entry.family === 4;
+  return { ...plan, ipRules: plan.ipRules.filter(speaks), routes: plan.routes.filter(speaks) };
+}
+
+/**
+ * All that differs; empty when the plan is in place. Narrow the plan with {@linkcode planForHost} first.
+ *
+ * @throws {RuleApplyError} of stage verify when the host cannot be asked.
+ */
+export async function verifyPlan(plan: Plan, exec: Exec, phase: Phase = "intercept"): Promise<Difference[]> {
+  const [table, entries] = await Promise.all([
+    readTable(exec, plan.intent.tableName),
+    readPlanEntries(plan, exec),
+  ]);
+  if (isExecResult(table)) throw new RuleApplyError("verify", "nft list", table.stderr);
+  return [...compareTable(plan, phase, table), ...compareEntries(plan, entries)];
+}
+
+/**
+ * Routes and rules that carry the plan's protocol number and belong to its routing table, in the plan's families.
+ *
+ * @throws {RuleApplyError} of stage verify.
+ */
+export async function readPlanEntries(plan: Plan, exec: Exec): Promise<RouteEntry[]> {
+  const families = new Set(plan.routes.map((route) => route.family));
+  const results = await Promise.all(
+    [...families].map((family) => readRouteEntries(exec, family, plan.intent.routeProtocol)),
+  );
+  return results.flatMap((result) => {
+    if (!Array.isArray(result)) throw new RuleApplyError("verify", "ip list", result.stderr);
+    return result.filter((entry) => entry.table === plan.intent.routeTable);
+  });
+}
+
+/** Keys of all the entries the plan wants. */
+export function plannedKeys(plan: Plan): string[] {
+  return [...plan.routes.map(routeKey), ...plan.ipRules.map(ipRuleKey)];
+}
+
+function compareTable(plan: Plan, phase: Phase, table: TableListing | undefined): Difference[] {
+  const where = `table inet ${plan.intent.tableName}`;
+  if (plan.chains.length === 0) {
+    return table === undefined ? [] : [{ kind: "table", message: `${where} is not wanted` }];
+  }
+  if (table === undefined) return [{ kind: "table", message: `${where} is missing` }];
+  const wanted = tableComment(plan, phase);
+  if (table.comment !== wanted) {
+    return [{ kind: "table", message: `${where}: "${table.comment}" found, "${wanted}" wanted` }];
+  }
+  return plan.chains.flatMap((chain) => {
+    const listing = table.chains.find((candidate) => candidate.name === chain.name);
+    if (listing === undefined) return [{ kind: "rule", message: `${where}: chain ${chain.name} is missing` }];
+    return compareComments(
+      `${where}: chain ${chain.name}`,
+      chainComments(chain, phase),
+      listing.ruleComments,
+    );
+  });
+}
+
+function compareComments(where: string, wanted: readonly string[], found: readonly string[]): Difference[] {
+  const lost = wanted.filter((comment) => !found.includes(comment));
+  const added = found.filter((comment) => !wanted.includes(comment));
+  const differences: Difference[] = [
+    ...lost.map((comment): Difference => ({
+      kind: "rule",
+      message: `${where}: rule "${comment}" is missing`,
+    })),
+    ...added.map((comment): Difference => ({
+      kind: "rule",
+      message: `${where}: rule "${comment}" is not ours`,
+    })),
+  ];
+  // The same rules in another order, or one of them twice.
+  if (differences.length === 0 && wanted.join("\n") !== found.join("\n")) {
+    differences.push({ kind: "rule", message: `${where}: its rules are in another order` });
+  }
+  return differences;
+}
+
+function compareEntries(plan: Plan, entries: readonly RouteEntry[]): Difference[] {
+  const wanted = plannedKeys(plan);
+  const found = entries.map((entry) => entry.key);
+  return [
+    ...wanted.filter((key) => !found.includes(key)).map((key): Difference => ({
+      kind: "route",
+      message: `${key} is missing`,
+    })),
+    ...found.filter((key) => !wanted.includes(key)).map((key): Difference => ({
+      kind: "route",
+      message: `${key} is not wanted`,
+    })),
+  ];
+}
