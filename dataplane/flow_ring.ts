@@ -42,7 +42,7 @@ export const END_SIDES = ["client", "upstream", "proxy"] as const;
 /** Whose doing the end was. */
 export type EndSide = (typeof END_SIDES)[number];
 
-/** How a flow ended. */
+/** How a flow ended. The side of `closed` is the one whose end of stream came first. */
 export interface FlowEnd {
   readonly reason: EndReason;
   readonly side: EndSide;

@@ -6,44 +6,20 @@
  * which the worker can read synchronously, and then the worker's doorbell is rung: one byte written to the pipe
  * whose write end the worker announced. Messages from a worker arrive as usual.
  *
- * The worker's life: `start` → `ready` | `failed`; `drain` → `drained`; `stop` → `stopped`, after which its
- * thread has returned and every descriptor it had is closed.
+ * The worker's life: `start` → `ready` | `failed`; `drain` → `drained`; `stop` → `stopped`. After `stopped` and
+ * after `failed` every descriptor it had is closed, but for the doorbell's write end.
  *
  * @module
  */
-
-/** How intercepted TCP connections reach the listener and leave again. */
-export interface TcpConfig {
-  readonly mode: "tproxy" | "redirect";
-  /** Listening port on every address, both families. */
-  readonly port: number;
-  /** Source address towards the destination: this host's, or the client's own address and port. */
-  readonly source: "own" | "keep";
-  /** Most connections at once, over all workers. */
-  readonly maxConnections: number;
-  /** Most connections at once from one client address, over all workers; 0: no limit. */
-  readonly maxConnectionsPerClient: number;
-  readonly connectTimeoutMs: number;
-  /** Ends a connection that has carried nothing for so long; 0: never. */
-  readonly idleTimeoutMs: number;
-  /** The same for a connection of which one direction is closed; 0: never. */
-  readonly halfClosedTimeoutMs: number;
-  /** First keepalive probe after so many idle seconds (TCP_KEEPIDLE); 0: no probes. */
-  readonly keepaliveSeconds: number;
-  /** Unacknowledged data may wait so long (TCP_USER_TIMEOUT); 0: the kernel's default. */
-  readonly userTimeoutMs: number;
-  /** Most pipes this worker may hold at once for spliced and stalled data. */
-  readonly maxPipes: number;
-}
+import type { TcpSettings } from "../tcp/settings.ts";
+export type { TcpSettings };
 
 /** Everything a worker needs to know. */
 export interface WorkerConfig {
   /** 0 up to workers - 1; names the worker in messages. */
   readonly index: number;
   readonly workers: number;
-  /** Mark (SO_MARK) on every socket towards a destination, so that the rules let it pass; 0: none. */
-  readonly bypassMark: number;
-  readonly tcp: TcpConfig;
+  readonly tcp: TcpSettings;
   /** This worker's counters, see stats.ts. */
   readonly stats: SharedArrayBuffer;
   /** Connections open over all workers: one Int32 that all of them add to and subtract from. */

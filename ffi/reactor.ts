@@ -62,6 +62,7 @@ export class Reactor {
   #spareDeferred: Deferred[] = [];
   #doorbell = -1;
   #running = false;
+  #now: number;
 
   /** @throws {SyscallError} when epoll_create1 fails. */
   constructor(sys: Syscalls, arena: Arena, arch: Arch) {
@@ -72,11 +73,16 @@ export class Reactor {
     this.#change = arena.allocate(4 * arch.epollEventWords);
     this.#clock = arena.allocate(16);
     this.#epoll = checked("epoll_create1", sys.epoll_create1(EPOLL_CLOEXEC));
-    this.timers = new TimerWheel(this.nowMs());
+    this.#now = this.#readClock();
+    this.timers = new TimerWheel(this.#now);
   }
 
-  /** CLOCK_MONOTONIC_COARSE in milliseconds: a few ms of resolution, about 15 ns a call. */
-  nowMs(): number {
+  /** When this turn of the loop began, in milliseconds of CLOCK_MONOTONIC_COARSE (a few ms of resolution). */
+  get now(): number {
+    return this.#now;
+  }
+
+  #readClock(): number {
     this.#sys.clock_gettime(CLOCK_MONOTONIC_COARSE, this.#clock.pointer);
     const words = this.#clock.words;
     // struct timespec: two 64-bit words; the low half of the seconds lasts 68 years of uptime.
@@ -168,13 +174,12 @@ export class Reactor {
   run(): void {
     this.#running = true;
     const words = this.#events.words;
-    let now = this.nowMs();
     while (this.#running) {
-      const wait = this.#deferred.length > 0 ? 0 : this.timers.waitMs(now);
+      const wait = this.#deferred.length > 0 ? 0 : this.timers.waitMs(this.#now);
       const count = this.#sys.epoll_wait(this.#epoll, this.#events.pointer, MAX_EVENTS, wait);
       if (count < 0 && count !== -EINTR) throw new SyscallError("epoll_wait", -count);
-      now = this.nowMs();
-      this.timers.setNow(now);
+      this.#now = this.#readClock();
+      this.timers.setNow(this.#now);
       for (let i = 0, at = 0; i < count; i++, at += this.#eventWords) {
         const fd = words[at + this.#dataWord]!;
         if (this.#generations[fd] === words[at + this.#dataWord + 1]!) {

@@ -1,0 +1,42 @@
+/**
+ * Keeps a condition that lasts from filling the log: one line a kind and a second, with how many were left out.
+ *
+ * @module
+ */
+import type { Reactor } from "../ffi/mod.ts";
+import type { TcpWarning } from "../tcp/mod.ts";
+import type { FromWorker } from "./protocol.ts";
+
+const INTERVAL_MS = 1000;
+
+const HINTS: Readonly<Record<TcpWarning, string>> = {
+  "loop": "let programs dial their destination; the rules bring the connection here",
+  "connection-limit": "raise --max-connections, if memory and file descriptors allow",
+  "client-limit": "raise --max-connections-per-client, or look at what that client does",
+  "fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) or lower --max-connections",
+  "accept-error": "see accept(2) for the error",
+};
+
+/** Sends warnings to the control plane, not too many. */
+export class WarningLimiter {
+  readonly #reactor: Pick<Reactor, "now">;
+  readonly #send: (message: FromWorker) => void;
+  readonly #recent = new Map<TcpWarning, { sentAt: number; leftOut: number }>();
+
+  constructor(reactor: Pick<Reactor, "now">, send: (message: FromWorker) => void) {
+    this.#reactor = reactor;
+    this.#send = send;
+  }
+
+  warn(warning: TcpWarning, detail: string): void {
+    const last = this.#recent.get(warning);
+    if (last !== undefined && this.#reactor.now - last.sentAt < INTERVAL_MS) {
+      last.leftOut++;
+      return;
+    }
+    const leftOut = last?.leftOut ?? 0;
+    this.#recent.set(warning, { sentAt: this.#reactor.now, leftOut: 0 });
+    const message = leftOut === 0 ? detail : `${detail} (and ${leftOut} more times since the last line)`;
+    this.#send({ kind: "warning", event: warning, message, hint: HINTS[warning] });
+  }
+}

@@ -1,0 +1,96 @@
+/**
+ * How many connections each client address has, counted over all workers in shared memory.
+ *
+ * An open-addressed table of (key, count) pairs. A client's key is its IPv4 address, or 32 bits mixed from its
+ * IPv6 address. A connection remembers the slot it was counted in and gives back that slot, whatever key is in
+ * it by then; so a slot whose count has fallen to zero may be taken over by another client at any moment, and
+ * no lock is needed.
+ *
+ * @module
+ */
+
+/** How far from its home a key may lie. */
+const MAX_PROBES = 32;
+
+/** The client has as many connections as it may have. */
+export const REFUSED = -1;
+/** The table is full of other clients: the connection is not counted. */
+export const UNCOUNTED = -2;
+
+/** The table as one worker sees it. */
+export class ClientLimit {
+  readonly #cells: Int32Array;
+  readonly #mask: number;
+  readonly #limit: number;
+
+  /**
+   * @param memory pairs of Int32 (key, count), zeroed at first; a power of two of them.
+   * @param limit connections a client may have.
+   */
+  constructor(memory: SharedArrayBuffer, limit: number) {
+    this.#cells = new Int32Array(memory);
+    this.#mask = this.#cells.length / 2 - 1;
+    this.#limit = limit;
+    if (!Number.isInteger(Math.log2(this.#cells.length)) || this.#mask < 0) {
+      throw new RangeError(`client table: ${memory.byteLength / 8} pairs found, a power of two wanted`);
+    }
+  }
+
+  /**
+   * Counts one more connection of a client.
+   *
+   * @param sockaddr the client's address, as `sockaddr_in` or `sockaddr_in6` bytes.
+   * @returns the slot to give back when the connection ends, REFUSED or UNCOUNTED.
+   */
+  acquire(sockaddr: Uint8Array): number {
+    const key = clientKey(sockaddr);
+    const home = Math.imul(key, 0x9e3779b1) >>> 7;
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const slot = (home + probe) & this.#mask;
+      const found = Atomics.load(this.#cells, 2 * slot);
+      if (found === key) return this.#count(slot, key);
+      if (found === 0) {
+        const before = Atomics.compareExchange(this.#cells, 2 * slot, 0, key);
+        if (before === 0 || before === key) return this.#count(slot, key);
+      }
+    }
+    return this.#takeOver(home, key);
+  }
+
+  /** Gives back what `acquire` returned. */
+  release(slot: number): void {
+    if (slot >= 0) Atomics.sub(this.#cells, 2 * slot + 1, 1);
+  }
+
+  #count(slot: number, key: number): number {
+    const before = Atomics.add(this.#cells, 2 * slot + 1, 1);
+    // Another worker may have taken the slot over between the look at its key and the count.
+    const stillOurs = Atomics.load(this.#cells, 2 * slot) === key;
+    if (stillOurs && before < this.#limit) return slot;
+    Atomics.sub(this.#cells, 2 * slot + 1, 1);
+    return stillOurs ? REFUSED : UNCOUNTED;
+  }
+
+  /** Every place is another client's: takes one that has no connection now. */
+  #takeOver(home: number, key: number): number {
+    for (let probe = 0; probe < MAX_PROBES; probe++) {
+      const slot = (home + probe) & this.#mask;
+      const found = Atomics.load(this.#cells, 2 * slot);
+      if (Atomics.load(this.#cells, 2 * slot + 1) !== 0) continue;
+      if (Atomics.compareExchange(this.#cells, 2 * slot, found, key) === found) return this.#count(slot, key);
+    }
+    return UNCOUNTED;
+  }
+}
+
+/** Never 0, which marks an empty slot. */
+function clientKey(sockaddr: Uint8Array): number {
+  const isV4 = sockaddr[0] === 2;
+  let key = 0;
+  // The last four bytes of a v4-mapped address are the IPv4 address, and the bytes before it are the same for all.
+  for (let i = isV4 ? 4 : 8; i < (isV4 ? 8 : 24); i += 4) {
+    const word = sockaddr[i]! << 24 | sockaddr[i + 1]! << 16 | sockaddr[i + 2]! << 8 | sockaddr[i + 3]!;
+    key = Math.imul(key ^ word, 0x85ebca6b) ^ (key >>> 15);
+  }
+  return key === 0 ? 1 : key;
+}

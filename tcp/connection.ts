@@ -1,0 +1,322 @@
+/**
+ * One intercepted connection from the moment its destination is dialled until both its sockets are closed.
+ *
+ * It owns two descriptors and two half pipes, gives each event to the half that it concerns, and decides how
+ * the connection ends: an end of stream is passed on as one (SHUT_WR), a reset as a reset (SO_LINGER 0).
+ *
+ * Called by the listener (made), by the reactor (events, timer, deferred work) and by the listener again when
+ * the worker stops.
+ *
+ * @module
+ */
+import {
+  type Deferred,
+  EADDRNOTAVAIL,
+  ECONNREFUSED,
+  ECONNRESET,
+  EHOSTUNREACH,
+  EMFILE,
+  ENETUNREACH,
+  ENFILE,
+  EPIPE,
+  EPOLLERR,
+  EPOLLHUP,
+  EPOLLIN,
+  EPOLLOUT,
+  EPOLLRDHUP,
+  ETIMEDOUT,
+  type EventHandler,
+  SHUT_WR,
+  SO_ERROR,
+  SO_LINGER,
+  SOCKADDR_IN6_BYTES,
+  SOL_SOCKET,
+  TICK_MS,
+  Timer,
+} from "../ffi/mod.ts";
+import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
+import type { ConnectionEnd, TcpContext } from "./worker_context.ts";
+
+/** What every socket of a connection is watched for. */
+const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+
+/** Told when a connection has ended, to give back what it counted for. */
+export interface ConnectionOwner {
+  onConnectionEnd(connection: Connection): void;
+}
+
+/** The two addresses of a connection, kept only when its end will be reported. */
+export interface ConnectionAddresses {
+  /** sockaddr bytes */
+  readonly client: Uint8Array;
+  /** sockaddr bytes */
+  readonly destination: Uint8Array;
+}
+
+/** A connection being dialled, relayed, or over. */
+export class Connection extends Timer implements EventHandler, Deferred {
+  /** Client to destination, and back. */
+  readonly #up: HalfPipe;
+  readonly #down: HalfPipe;
+  readonly #context: TcpContext;
+  readonly #owner: ConnectionOwner;
+  readonly #client: number;
+  readonly #upstream: number;
+  readonly #addresses: ConnectionAddresses | undefined;
+  readonly #startMs: number;
+  #activeTick: number;
+  #deferred = false;
+  #state: "dialling" | "relaying" | "over" = "dialling";
+  /** The slot this connection is counted in, see client_limit.ts. */
+  readonly clientSlot: number;
+
+  /**
+   * @param client the accepted socket, not watched yet.
+   * @param upstream the connecting socket, not watched yet.
+   */
+  constructor(
+    context: TcpContext,
+    owner: ConnectionOwner,
+    client: number,
+    upstream: number,
+    clientSlot: number,
+    addresses: ConnectionAddresses | undefined,
+  ) {
+    super();
+    this.#context = context;
+    this.#owner = owner;
+    this.#client = client;
+    this.#upstream = upstream;
+    this.clientSlot = clientSlot;
+    this.#addresses = addresses;
+    this.#up = new HalfPipe(context.carrier, client, upstream);
+    this.#down = new HalfPipe(context.carrier, upstream, client);
+    this.#startMs = context.reactor.now;
+    this.#activeTick = context.reactor.timers.tick;
+  }
+
+  /** Watches the connecting socket. The client's joins when there is somebody to send its bytes to. */
+  start(): void {
+    const { reactor, settings } = this.#context;
+    const result = reactor.add(this.#upstream, WATCHED, this);
+    if (result < 0) this.#end({ reason: "limit", side: "proxy" });
+    else reactor.timers.schedule(this, settings.connectTimeoutMs);
+  }
+
+  onEvents(fd: number, events: number): void {
+    this.#activeTick = this.#context.reactor.timers.tick;
+    if (this.#state === "dialling") this.#onDialled(events);
+    else if (fd === this.#client) this.#onReady(this.#up, this.#down, events, fd);
+    else this.#onReady(this.#down, this.#up, events, fd);
+  }
+
+  /** A half that stopped for fairness goes on. */
+  onDeferred(): void {
+    this.#deferred = false;
+    if (this.#isOpen() && !this.#up.blocked && !this.#up.ended) this.#pump(this.#up, this.#down);
+    if (this.#isOpen() && !this.#down.blocked && !this.#down.ended) this.#pump(this.#down, this.#up);
+  }
+
+  override onTimer(): void {
+    if (this.#state === "dialling") {
+      this.#end({ reason: "connect-timeout", side: "upstream" });
+      return;
+    }
+    const timeout = this.#idleTimeoutMs();
+    const idle = (this.#context.reactor.timers.tick - this.#activeTick) * TICK_MS;
+    if (idle < timeout) {
+      this.#context.reactor.timers.schedule(this, timeout - idle);
+    } else {
+      const halfClosed = this.#up.ended || this.#down.ended;
+      this.#end({ reason: halfClosed ? "half-closed-timeout" : "idle-timeout", side: "proxy" });
+    }
+  }
+
+  /** Ends the connection at once because the worker does. */
+  shutDown(): void {
+    this.#end({ reason: "shutdown", side: "proxy" });
+  }
+
+  #onDialled(events: number): void {
+    if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
+      this.#end(dialFailure(this.#takeError(this.#upstream)));
+      return;
+    }
+    if ((events & EPOLLOUT) === 0) return;
+    this.#state = "relaying";
+    this.#scheduleIdle();
+    if (this.#context.reactor.add(this.#client, WATCHED, this) < 0) {
+      this.#end({ reason: "limit", side: "proxy" });
+      return;
+    }
+    // A server that speaks first may have done so in the same event.
+    if ((events & (EPOLLIN | EPOLLRDHUP)) !== 0) {
+      this.#onReady(this.#down, this.#up, events, this.#upstream);
+    }
+  }
+
+  /**
+   * @param from the half that reads this socket.
+   * @param to the half that writes it.
+   */
+  #onReady(from: HalfPipe, to: HalfPipe, events: number, fd: number): void {
+    if ((events & EPOLLOUT) !== 0 && to.blocked) {
+      to.blocked = false;
+      this.#pump(to, from);
+      if (!this.#isOpen()) return;
+    }
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) === 0 || from.ended) {
+      if ((events & EPOLLERR) !== 0) this.#onError(fd);
+      return;
+    }
+    from.readable = true;
+    if ((events & EPOLLRDHUP) !== 0) from.hungUp = true;
+    if (!from.blocked) this.#pump(from, to);
+    // What was readable has been carried as far as the other side takes it; a reset does not wait for the rest.
+    if ((events & EPOLLERR) !== 0 && this.#isOpen()) this.#onError(fd);
+  }
+
+  #isOpen(): boolean {
+    return this.#state !== "over";
+  }
+
+  #pump(half: HalfPipe, opposite: HalfPipe): void {
+    const result = half.pump();
+    if (result === MORE) this.#defer();
+    else if (result === ENDED) this.#onHalfEnded(half, opposite);
+    else if (result < 0) this.#onFailure(half, -result);
+  }
+
+  #defer(): void {
+    if (this.#deferred) return;
+    this.#deferred = true;
+    this.#context.reactor.defer(this);
+  }
+
+  #onHalfEnded(half: HalfPipe, opposite: HalfPipe): void {
+    if (opposite.ended) {
+      this.#end({ reason: "closed", side: half === this.#up ? "upstream" : "client" });
+      return;
+    }
+    // An error here (ENOTCONN) means that the sink was reset: its own event says so.
+    this.#context.sys.shutdown(half === this.#up ? this.#upstream : this.#client, SHUT_WR);
+    this.#scheduleIdle();
+  }
+
+  /** An error that the socket reports by itself, not through a read or a write. */
+  #onError(fd: number): void {
+    const errno = this.#takeError(fd);
+    if (errno !== 0) this.#end(relayFailure(errno, fd === this.#client ? "client" : "upstream"));
+  }
+
+  #onFailure(half: HalfPipe, errno: number): void {
+    const atClient = (half === this.#up) !== half.failedAtSink;
+    this.#end(relayFailure(errno, atClient ? "client" : "upstream"));
+  }
+
+  #takeError(fd: number): number {
+    const { sys, value, length } = this.#context;
+    length.words[0] = 4;
+    const result = sys.getsockopt(fd, SOL_SOCKET, SO_ERROR, value.pointer, length.pointer);
+    return result < 0 ? -result : value.words[0]!;
+  }
+
+  #idleTimeoutMs(): number {
+    const { idleTimeoutMs, halfClosedTimeoutMs } = this.#context.settings;
+    const timeout = this.#up.ended || this.#down.ended ? halfClosedTimeoutMs : idleTimeoutMs;
+    return timeout === 0 ? Infinity : timeout;
+  }
+
+  #scheduleIdle(): void {
+    const timers = this.#context.reactor.timers;
+    const timeout = this.#idleTimeoutMs();
+    if (timeout === Infinity) timers.cancel(this);
+    else timers.schedule(this, timeout);
+  }
+
+  #end(end: ConnectionEnd): void {
+    const wasDialling = this.#state === "dialling";
+    this.#state = "over";
+    this.#context.reactor.timers.cancel(this);
+    this.#report(end);
+    this.#up.close();
+    this.#down.close();
+    // Closed means that both have said their last byte. Whatever else happened, happened to the whole
+    // connection, and the side that does not know yet learns it by a reset.
+    const orderly = end.reason === "closed";
+    this.#close(this.#client, orderly);
+    this.#close(this.#upstream, orderly);
+    this.#count(end, wasDialling);
+    this.#owner.onConnectionEnd(this);
+  }
+
+  #close(fd: number, orderly: boolean): void {
+    const { sys, reactor, lingerZero } = this.#context;
+    if (!orderly) sys.setsockopt(fd, SOL_SOCKET, SO_LINGER, lingerZero.pointer, 8);
+    reactor.forget(fd);
+    sys.close(fd);
+  }
+
+  #count(end: ConnectionEnd, wasDialling: boolean): void {
+    const context = this.#context;
+    context.count(wasDialling ? "tcpDialFailed" : "tcpFinished");
+    context.count("tcpBytesUp", this.#up.bytes);
+    context.count("tcpBytesDown", this.#down.bytes);
+    if (end.reason === "reset") {
+      context.count(end.side === "client" ? "tcpClientResets" : "tcpUpstreamResets");
+    } else if (end.reason.endsWith("timeout")) context.count("tcpTimeouts");
+  }
+
+  #report(end: ConnectionEnd): void {
+    const { onFlow, sys, peer, length, reactor } = this.#context;
+    if (onFlow === undefined || this.#addresses === undefined) return;
+    length.words[0] = SOCKADDR_IN6_BYTES;
+    const named = sys.getsockname(this.#upstream, peer.pointer, length.pointer) === 0;
+    const durationMs = reactor.now - this.#startMs;
+    const { client, destination } = this.#addresses;
+    onFlow(
+      client,
+      destination,
+      named ? peer.bytes : undefined,
+      this.#up.bytes,
+      this.#down.bytes,
+      durationMs,
+      end,
+    );
+  }
+}
+
+/** Why a destination could not be reached, from the error of connect. */
+export function dialFailure(errno: number): ConnectionEnd {
+  switch (errno) {
+    case ECONNREFUSED:
+    case ECONNRESET:
+      return { reason: "refused", side: "upstream" };
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return { reason: "unreachable", side: "upstream" };
+    case ETIMEDOUT:
+      return { reason: "connect-timeout", side: "upstream" };
+    case EMFILE:
+    case ENFILE:
+    case EADDRNOTAVAIL:
+      return { reason: "limit", side: "proxy" };
+    default:
+      return { reason: "error", side: "upstream" };
+  }
+}
+
+/** Why a relayed connection failed, from the error of one of its sockets. */
+function relayFailure(errno: number, side: "client" | "upstream"): ConnectionEnd {
+  switch (errno) {
+    case ECONNRESET:
+    case EPIPE:
+      return { reason: "reset", side };
+    case ETIMEDOUT:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+      return { reason: "lost", side };
+    default:
+      return { reason: "error", side };
+  }
+}

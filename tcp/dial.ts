@@ -1,0 +1,103 @@
+/**
+ * The socket towards the destination: opened, marked, bound to the client's address where that is to be kept,
+ * and sent off to connect.
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  EADDRINUSE,
+  EADDRNOTAVAIL,
+  EINPROGRESS,
+  IP_BIND_ADDRESS_NO_PORT,
+  IP_TRANSPARENT,
+  IPV6_TRANSPARENT,
+  setSockaddrPort,
+  SO_KEEPALIVE,
+  SO_MARK,
+  SO_REUSEADDR,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCK_STREAM,
+  sockaddrFamily,
+  sockaddrLength,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  SOL_TCP,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+  TCP_NODELAY,
+  TCP_USER_TIMEOUT,
+} from "../ffi/mod.ts";
+import { KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES } from "./listener_socket.ts";
+import type { TcpContext } from "./worker_context.ts";
+
+/**
+ * Opens a socket and begins to connect it to `context.destination`, from `context.peer` where the client's
+ * address is kept.
+ *
+ * @returns the descriptor, connecting; or -errno, with nothing left open.
+ */
+export function dial(context: TcpContext): number {
+  if (context.settings.source === "own") return connectFrom(context, "own");
+  // The client's very tuple may be taken: by the client itself when it runs on this host, or by an earlier
+  // connection of it in TIME_WAIT here. Its address is then still worth keeping.
+  const fd = connectFrom(context, "endpoint");
+  if (fd !== -EADDRINUSE && fd !== -EADDRNOTAVAIL) return fd;
+  context.count("tcpSourcePortChanged");
+  setSockaddrPort(context.peer.bytes, 0);
+  return connectFrom(context, "address");
+}
+
+function connectFrom(context: TcpContext, source: "own" | "endpoint" | "address"): number {
+  const { sys, destination } = context;
+  const family = sockaddrFamily(destination.bytes);
+  const fd = sys.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  let result = setOptions(context, fd);
+  if (result === 0 && source !== "own") result = bindToClient(context, fd, source === "endpoint");
+  if (result === 0) result = sys.connect(fd, destination.pointer, sockaddrLength(destination.bytes));
+  if (result === 0 || result === -EINPROGRESS) return fd;
+  sys.close(fd);
+  return result;
+}
+
+function setOptions(context: TcpContext, fd: number): number {
+  const { sys, settings, one } = context;
+  let result = sys.setsockopt(fd, SOL_TCP, TCP_NODELAY, one.pointer, 4);
+  if (settings.bypassMark !== 0) {
+    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, context.mark.pointer, 4);
+  }
+  if (settings.keepaliveSeconds > 0) {
+    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, one.pointer, 4);
+    result ||= setInt(context, fd, SOL_TCP, TCP_KEEPIDLE, settings.keepaliveSeconds);
+    result ||= setInt(context, fd, SOL_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS);
+    result ||= setInt(context, fd, SOL_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
+  }
+  if (settings.userTimeoutMs > 0) {
+    result ||= setInt(context, fd, SOL_TCP, TCP_USER_TIMEOUT, settings.userTimeoutMs);
+  }
+  return result;
+}
+
+function bindToClient(context: TcpContext, fd: number, withPort: boolean): number {
+  const { sys, one, peer } = context;
+  const isV4 = sockaddrFamily(peer.bytes) === AF_INET;
+  let result = isV4
+    ? sys.setsockopt(fd, SOL_IP, IP_TRANSPARENT, one.pointer, 4)
+    : sys.setsockopt(fd, SOL_IPV6, IPV6_TRANSPARENT, one.pointer, 4);
+  // With the port: other connections of the same client endpoint, to other destinations, are bound to it too.
+  // Without: the port is chosen on connect, when the destination is known and only the tuple must be unique.
+  result ||= withPort
+    ? sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4)
+    : sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4);
+  result ||= sys.bind(fd, peer.pointer, sockaddrLength(peer.bytes));
+  return result;
+}
+
+function setInt(context: TcpContext, fd: number, level: number, name: number, setting: number): number {
+  context.value.words[0] = setting;
+  return context.sys.setsockopt(fd, level, name, context.value.pointer, 4);
+}

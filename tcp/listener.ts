@@ -1,0 +1,271 @@
+/**
+ * Accepts intercepted connections: learns where each was going, refuses what must not be carried, dials the
+ * destination and hands both sockets to a Connection. Owns the listening socket and the set of open connections.
+ *
+ * @module
+ */
+import {
+  type Arena,
+  type Deferred,
+  EAGAIN,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  EPOLLIN,
+  errnoName,
+  type EventHandler,
+  SO_LINGER,
+  SOCK_CLOEXEC,
+  SOCK_NONBLOCK,
+  SOCKADDR_IN6_BYTES,
+  SOL_SOCKET,
+  SyscallError,
+  Timer,
+} from "../ffi/mod.ts";
+import { REFUSED, UNCOUNTED } from "./client_limit.ts";
+import { Connection, type ConnectionAddresses, type ConnectionOwner, dialFailure } from "./connection.ts";
+import { dial } from "./dial.ts";
+import { openListenerSocket } from "./listener_socket.ts";
+import { isOwnListener, readOriginalDestination } from "./original_destination.ts";
+import { ReserveDescriptor } from "./reserve_descriptor.ts";
+import type { TcpCounterName } from "./settings.ts";
+import { TcpContext, type TcpEnvironment, type TcpWarning } from "./worker_context.ts";
+
+/** Accepted in one turn at most: open connections have their turn in between. */
+const ACCEPT_BUDGET = 64;
+/** How long accepting rests when descriptors have run out; connections that end meanwhile free some. */
+const PAUSE_MS = 250;
+
+/** The TCP side of one worker. */
+export class TcpListener extends Timer implements EventHandler, Deferred, ConnectionOwner {
+  readonly #context: TcpContext;
+  readonly #reserve: ReserveDescriptor;
+  readonly #fd: number;
+  readonly #connections = new Set<Connection>();
+  /** Whether the peer's address is needed when a connection is accepted. */
+  readonly #needsPeer: boolean;
+  readonly dualStack: boolean;
+  #paused = false;
+  #open = true;
+  #onIdle: (() => void) | undefined;
+
+  /** Opens the listener and watches it. @throws {SyscallError} when the port is taken or a right is missing. */
+  constructor(environment: TcpEnvironment) {
+    super();
+    const { arena, settings, sys, reactor } = environment;
+    this.#context = new TcpContext(environment);
+    this.#reserve = new ReserveDescriptor(sys, arena as Arena);
+    this.#needsPeer = settings.mode === "redirect" || settings.source === "keep" ||
+      environment.onFlow !== undefined || environment.clientLimit !== undefined;
+    const { socket, dualStack } = openListenerSocket(this.#context.sockets, settings);
+    this.dualStack = dualStack;
+    this.#fd = socket.release();
+    const result = reactor.add(this.#fd, EPOLLIN, this);
+    if (result < 0) throw new SyscallError("epoll_ctl", -result);
+  }
+
+  /** Connections being dialled or carried. */
+  get open(): number {
+    return this.#connections.size;
+  }
+
+  onEvents(): void {
+    if (!this.#paused) this.#acceptSome();
+  }
+
+  onDeferred(): void {
+    if (this.#open && !this.#paused) this.#acceptSome();
+  }
+
+  /** The pause is over. */
+  override onTimer(): void {
+    this.#paused = false;
+    this.#acceptSome();
+  }
+
+  onConnectionEnd(connection: Connection): void {
+    this.#connections.delete(connection);
+    this.#uncount(connection.clientSlot);
+    if (this.#onIdle !== undefined && this.#connections.size === 0) this.#onIdle();
+  }
+
+  /**
+   * Takes what is already in the queue, then listens no more.
+   *
+   * @param onIdle called once no connection is open any more; possibly at once.
+   */
+  drain(onIdle: () => void): void {
+    if (this.#open) {
+      // The handshakes of the connections in the queue are complete: to their clients they are open.
+      this.#paused = false;
+      while (this.#acceptOne());
+      this.#closeListener();
+    }
+    this.#onIdle = onIdle;
+    if (this.#connections.size === 0) onIdle();
+  }
+
+  /** Listens no more and resets what is open. */
+  close(): void {
+    if (this.#open) this.#closeListener();
+    this.#onIdle = undefined;
+    for (const connection of [...this.#connections]) connection.shutDown();
+    this.#context.pipes.close();
+    this.#reserve.letGo();
+  }
+
+  #closeListener(): void {
+    this.#open = false;
+    this.#context.reactor.timers.cancel(this);
+    this.#context.reactor.forget(this.#fd);
+    this.#context.sys.close(this.#fd);
+  }
+
+  #acceptSome(): void {
+    for (let i = 0; i < ACCEPT_BUDGET; i++) {
+      if (!this.#acceptOne()) return;
+    }
+    this.#context.reactor.defer(this);
+  }
+
+  /** @returns whether there may be another one. */
+  #acceptOne(): boolean {
+    const { sys, peer, length } = this.#context;
+    length.words[0] = SOCKADDR_IN6_BYTES;
+    const client = this.#needsPeer
+      ? sys.accept4(this.#fd, peer.pointer, length.pointer, SOCK_NONBLOCK | SOCK_CLOEXEC)
+      : sys.accept4(this.#fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (client >= 0) {
+      this.#context.count("tcpAccepted");
+      this.#carry(client);
+      return !this.#paused;
+    }
+    switch (-client) {
+      case EAGAIN:
+        return false;
+      case EMFILE:
+      case ENFILE:
+        this.#refuseWithReserve();
+        this.#pause(errnoName(-client));
+        return false;
+      case ENOBUFS:
+      case ENOMEM:
+        this.#pause(errnoName(-client));
+        return false;
+      default:
+        // accept(2): errors already pending on the new socket are reported here; the next one may be fine.
+        this.#context.count("tcpAcceptErrors");
+        this.#context.warn("accept-error", `accept4: ${errnoName(-client)}`);
+        return true;
+    }
+  }
+
+  #carry(client: number): void {
+    const context = this.#context;
+    const known = readOriginalDestination(context, client);
+    if (known < 0 || isOwnListener(context)) {
+      this.#refuse(client, "tcpRefusedLoop", "loop", "a connection was made straight to the listening port");
+      return;
+    }
+    const slot = this.#admit(client);
+    if (slot === REFUSED) return;
+    const addresses = context.onFlow === undefined ? undefined : this.#copyAddresses();
+    const upstream = dial(context);
+    if (upstream < 0) {
+      this.#onDialFailed(client, slot, -upstream, addresses);
+      return;
+    }
+    const connection = new Connection(context, this, client, upstream, slot, addresses);
+    this.#connections.add(connection);
+    connection.start();
+  }
+
+  /** Counts the connection against the limits. @returns its slot, or REFUSED after refusing it. */
+  #admit(client: number): number {
+    const { openConnections, clientLimit, settings, peer } = this.#context;
+    if (Atomics.add(openConnections, 0, 1) >= settings.maxConnections) {
+      Atomics.sub(openConnections, 0, 1);
+      this.#refuse(
+        client,
+        "tcpRefusedLimit",
+        "connection-limit",
+        `${settings.maxConnections} connections are open`,
+      );
+      return REFUSED;
+    }
+    this.#context.count("tcpOpenNow");
+    if (clientLimit === undefined) return UNCOUNTED;
+    const slot = clientLimit.acquire(peer.bytes);
+    if (slot === REFUSED) {
+      this.#uncount(UNCOUNTED);
+      const limit = settings.maxConnectionsPerClient;
+      this.#refuse(
+        client,
+        "tcpRefusedClientLimit",
+        "client-limit",
+        `one client has ${limit} connections open`,
+      );
+    }
+    return slot;
+  }
+
+  #uncount(slot: number): void {
+    Atomics.sub(this.#context.openConnections, 0, 1);
+    this.#context.count("tcpOpenNow", -1);
+    this.#context.clientLimit?.release(slot);
+  }
+
+  #copyAddresses(): ConnectionAddresses {
+    return { client: this.#context.peer.bytes.slice(), destination: this.#context.destination.bytes.slice() };
+  }
+
+  #onDialFailed(
+    client: number,
+    slot: number,
+    errno: number,
+    addresses: ConnectionAddresses | undefined,
+  ): void {
+    this.#uncount(slot);
+    const end = dialFailure(errno);
+    if (addresses !== undefined) {
+      this.#context.onFlow!(addresses.client, addresses.destination, undefined, 0, 0, 0, end);
+    }
+    if (errno === EMFILE || errno === ENFILE) {
+      this.#context.count("tcpRefusedFds");
+      this.#pause(errnoName(errno));
+    } else this.#context.count("tcpDialFailed");
+    this.#reset(client);
+  }
+
+  #refuse(client: number, counter: TcpCounterName, warning: TcpWarning, detail: string): void {
+    this.#context.count(counter);
+    this.#context.warn(warning, detail);
+    this.#reset(client);
+  }
+
+  /** The newest connection gets an answer, the others wait in the queue. */
+  #refuseWithReserve(): void {
+    this.#reserve.letGo();
+    const client = this.#context.sys.accept4(this.#fd, null, null, SOCK_CLOEXEC);
+    if (client >= 0) {
+      this.#context.count("tcpRefusedFds");
+      this.#reset(client);
+    }
+    this.#reserve.take();
+  }
+
+  #pause(code: string): void {
+    if (this.#paused || !this.#open) return;
+    this.#paused = true;
+    this.#context.count("tcpAcceptPauses");
+    this.#context.warn("fds-exhausted", `${code}: no file descriptor for another connection`);
+    this.#context.reactor.timers.schedule(this, PAUSE_MS);
+  }
+
+  #reset(client: number): void {
+    const { sys, lingerZero } = this.#context;
+    sys.setsockopt(client, SOL_SOCKET, SO_LINGER, lingerZero.pointer, 8);
+    sys.close(client);
+  }
+}

@@ -1,0 +1,77 @@
+/**
+ * The listening socket: one a worker on the same port, every address, both families.
+ *
+ * @module
+ */
+import { ANY_V4, ANY_V6 } from "../net/mod.ts";
+import {
+  AF_INET,
+  AF_INET6,
+  errnoName,
+  isSyscallError,
+  setDualStack,
+  setKeepalive,
+  setNoDelay,
+  setReuseAddress,
+  setReusePort,
+  setTransparent,
+  setUserTimeout,
+  SOCK_STREAM,
+  type Socket,
+  type SocketFactory,
+} from "../ffi/mod.ts";
+import type { TcpSettings } from "./settings.ts";
+
+/** Between two keepalive probes, and how many may stay unanswered (TCP_KEEPINTVL, TCP_KEEPCNT). */
+export const KEEPALIVE_INTERVAL_SECONDS = 15;
+/** Unanswered probes until a peer counts as gone. */
+export const KEEPALIVE_PROBES = 8;
+
+/** The kernel lowers it to net.core.somaxconn; it also bounds half-open connections (tcp(7)). */
+const BACKLOG = 65535;
+
+/** A listener, and whether it takes IPv6 as well as IPv4. */
+export interface ListenerSocket {
+  readonly socket: Socket;
+  readonly dualStack: boolean;
+}
+
+/**
+ * Opens the listener: dual-stack, or IPv4 alone on a kernel without IPv6.
+ *
+ * Options set here are inherited by every accepted socket, which saves setting them there.
+ *
+ * @throws {SyscallError} EADDRINUSE; EPERM without CAP_NET_ADMIN (for `tproxy`).
+ */
+export function openListenerSocket(sockets: SocketFactory, settings: TcpSettings): ListenerSocket {
+  try {
+    return { socket: open(sockets, settings, true), dualStack: true };
+  } catch (error) {
+    // No IPv6 in the kernel (ipv6.disable=1), or none in this network namespace (disable_ipv6=1).
+    const noIpv6 = isSyscallError(error) &&
+      (errnoName(error.errno) === "EAFNOSUPPORT" || errnoName(error.errno) === "EADDRNOTAVAIL");
+    if (!noIpv6) throw error;
+    return { socket: open(sockets, settings, false), dualStack: false };
+  }
+}
+
+function open(sockets: SocketFactory, settings: TcpSettings, dualStack: boolean): Socket {
+  const socket = sockets.open(dualStack ? AF_INET6 : AF_INET, SOCK_STREAM);
+  try {
+    setReuseAddress(socket);
+    setReusePort(socket);
+    if (dualStack) setDualStack(socket);
+    if (settings.mode === "tproxy") setTransparent(socket, dualStack ? 6 : 4);
+    setNoDelay(socket);
+    if (settings.keepaliveSeconds > 0) {
+      setKeepalive(socket, settings.keepaliveSeconds, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES);
+    }
+    if (settings.userTimeoutMs > 0) setUserTimeout(socket, settings.userTimeoutMs);
+    socket.bind({ address: dualStack ? ANY_V6 : ANY_V4, port: settings.port });
+    socket.listen(BACKLOG);
+    return socket;
+  } catch (error) {
+    socket[Symbol.dispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,15 @@
+/**
+ * TCP: accept, dial, relay.
+ *
+ * @module
+ */
+export * from "./client_limit.ts";
+export * from "./listener.ts";
+export * from "./settings.ts";
+export {
+  type ConnectionEnd,
+  CONTEXT_BYTES,
+  type FlowSink,
+  type TcpEnvironment,
+  type TcpWarning,
+} from "./worker_context.ts";

@@ -1,0 +1,131 @@
+/**
+ * What the listener, the dialler and the connections of one worker share.
+ *
+ * @module
+ */
+import {
+  type Arena,
+  type Block,
+  type Reactor,
+  SOCKADDR_IN6_BYTES,
+  SocketFactory,
+  type Syscalls,
+} from "../ffi/mod.ts";
+import type { ClientLimit } from "./client_limit.ts";
+import type { Carrier } from "./half_pipe.ts";
+import { PIPE_BYTES, PipePool } from "./pipe_pool.ts";
+import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
+
+/** Arena bytes that a context takes. */
+export const CONTEXT_BYTES = PIPE_BYTES + 1024;
+
+/** How a connection ended, in the words of the flow record. */
+export interface ConnectionEnd {
+  readonly reason:
+    | "closed"
+    | "reset"
+    | "refused"
+    | "unreachable"
+    | "connect-timeout"
+    | "idle-timeout"
+    | "half-closed-timeout"
+    | "lost"
+    | "limit"
+    | "shutdown"
+    | "error";
+  readonly side: "client" | "upstream" | "proxy";
+}
+
+/** Receives every connection that has ended; addresses are sockaddr bytes. */
+export type FlowSink = (
+  client: Uint8Array,
+  destination: Uint8Array,
+  local: Uint8Array | undefined,
+  bytesUp: number,
+  bytesDown: number,
+  durationMs: number,
+  end: ConnectionEnd,
+) => void;
+
+/** Conditions that an operator should hear of; the receiver limits their rate. */
+export type TcpWarning = "loop" | "connection-limit" | "client-limit" | "fds-exhausted" | "accept-error";
+
+/** What the worker brings. */
+export interface TcpEnvironment {
+  readonly sys: Syscalls;
+  readonly arena: Arena;
+  readonly reactor: Reactor;
+  readonly settings: TcpSettings;
+  readonly counters: TcpCounters;
+  /** Connections open over all workers. */
+  readonly openConnections: Int32Array;
+  readonly clientLimit: ClientLimit | undefined;
+  /** Absent when nobody wants to hear of single flows: then no address is kept. */
+  readonly onFlow: FlowSink | undefined;
+  readonly onWarning: (warning: TcpWarning, detail: string) => void;
+}
+
+/** The environment, and the memory that calls for one connection pass their arguments through. */
+export class TcpContext {
+  readonly sys: Syscalls;
+  readonly reactor: Reactor;
+  readonly settings: TcpSettings;
+  readonly sockets: SocketFactory;
+  readonly carrier: Carrier;
+  /** Of the connection that is being accepted: its peer, and where it was going. */
+  readonly peer: Block;
+  readonly destination: Block;
+  /** socklen_t, in and out. */
+  readonly length: Block;
+  /** Values of options: int 1, the bypass mark, struct linger {1, 0}, and one that is written before use. */
+  readonly one: Block;
+  readonly mark: Block;
+  readonly lingerZero: Block;
+  readonly value: Block;
+  readonly pipes: PipePool;
+  readonly #environment: TcpEnvironment;
+
+  constructor(environment: TcpEnvironment) {
+    const { sys, arena, settings } = environment;
+    this.#environment = environment;
+    this.sys = sys;
+    this.reactor = environment.reactor;
+    this.settings = settings;
+    this.sockets = new SocketFactory(sys, arena);
+    this.peer = arena.allocate(SOCKADDR_IN6_BYTES);
+    this.destination = arena.allocate(SOCKADDR_IN6_BYTES);
+    this.length = arena.allocate(4);
+    this.one = arena.allocate(4);
+    this.one.words[0] = 1;
+    this.mark = arena.allocate(4);
+    this.mark.words[0] = settings.bypassMark;
+    this.lingerZero = arena.allocate(8);
+    this.lingerZero.words[0] = 1;
+    this.value = arena.allocate(4);
+    this.pipes = new PipePool(sys, arena, settings.maxPipes);
+    this.carrier = { sys, arena, buffer: arena.allocate(PIPE_BYTES), pipes: this.pipes };
+  }
+
+  get clientLimit(): ClientLimit | undefined {
+    return this.#environment.clientLimit;
+  }
+
+  get onFlow(): FlowSink | undefined {
+    return this.#environment.onFlow;
+  }
+
+  get openConnections(): Int32Array {
+    return this.#environment.openConnections;
+  }
+
+  /** Adds to a counter. */
+  count(name: TcpCounterName, by = 1): void {
+    const { values, slots } = this.#environment.counters;
+    const slot = slots[name];
+    values[slot] = values[slot]! + by;
+  }
+
+  warn(warning: TcpWarning, detail: string): void {
+    this.#environment.onWarning(warning, detail);
+  }
+}
