@@ -47,8 +47,7 @@ function* checkInterception(config: RunConfig): Generator<ConfigIssue> {
   }
   const seen = new Set<string>();
   for (const name of config.from) {
-    // The kernel's dev_valid_name(): 1 to 15 bytes, no slash, colon or white space, not "." or "..".
-    if (!/^[^\s/:]{1,15}$/.test(name) || name === "." || name === "..") {
+    if (!isInterfaceName(name)) {
       yield { path: "--from", found: JSON.stringify(name), wanted: "an interface name (1 to 15 characters)" };
     } else if (name === "lo") {
       yield {
@@ -62,6 +61,15 @@ function* checkInterception(config: RunConfig): Generator<ConfigIssue> {
     }
     seen.add(name);
   }
+}
+
+/**
+ * The kernel's dev_valid_name(): 1 to 15 bytes, no slash, colon or white space, not "." or ".."; and none of the
+ * characters that nft cannot quote or would expand.
+ */
+function isInterfaceName(name: string): boolean {
+  return /^[^\s/:"*\\]+$/.test(name) && name !== "." && name !== ".." &&
+    new TextEncoder().encode(name).length <= 15;
 }
 
 function* checkWhole(path: string, value: number, least: number, most: number): Generator<ConfigIssue> {

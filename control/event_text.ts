@@ -37,10 +37,10 @@ export function describeEvent(event: AppEvent): string {
       const worker = event.worker === undefined ? "" : ` (worker ${event.worker})`;
       return `${event.message}${worker}${hinted(event.hint)}`;
     }
-    case "worker-died":
-      return `worker ${event.worker} died: ${event.message}; again in ${formatMs(event.restartMs)}${
-        hinted(event.hint)
-      }`;
+    case "worker-died": {
+      const again = event.restartMs === undefined ? "" : `; again in ${formatMs(event.restartMs)}`;
+      return `worker ${event.worker} died: ${event.message}${again}${hinted(event.hint)}`;
+    }
     case "worker-restarted":
       return `worker ${event.worker} is back after ${formatMs(event.downMs)}`;
     case "rules-lost":

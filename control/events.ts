@@ -52,8 +52,10 @@ export interface AppEvents {
     message: string;
     code?: string;
     hint: string;
-    /** When it is started again. */
-    restartMs: number;
+    /** When it is started again; absent while stopping. */
+    restartMs?: number;
+    /** The worker's, for whoever mends it. */
+    stack?: string;
   };
   "worker-restarted": { worker: number; downMs: number };
   /** Our rules are gone although we did not remove them: new connections pass us by. */

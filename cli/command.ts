@@ -1,0 +1,92 @@
+/**
+ * What a command is: one entry of the table from which parsing and help are made.
+ *
+ * @module
+ */
+import type { ConfigIssue } from "../config/mod.ts";
+import { type FlagSet, type FlagValues, toggle } from "./flag.ts";
+import { parseFlags } from "./parse_flags.ts";
+
+/** The name shown, however the program was started. */
+export const PROGRAM = "pellucid";
+
+/** Exit codes of every command. */
+export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
+/** Exit code of a command. */
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/** Every command has it. */
+const HELP_FLAG = { help: toggle("show this help (also -h)") };
+
+/** How a command is written down. */
+export interface CommandSpec<F extends FlagSet> {
+  /** One or two words: `run`, `rules render`. */
+  readonly name: string;
+  /** Half a sentence for the list of commands. */
+  readonly summary: string;
+  /** Paragraphs for the command's own help. */
+  readonly about: readonly string[];
+  /** Name in the help of the arguments that are no flags, where it takes such. */
+  readonly operands?: string;
+  readonly flags: F;
+  /** Arguments and what they are for. */
+  readonly examples: readonly (readonly [args: string, purpose: string])[];
+  /** What is wrong with values that could all be read. */
+  readonly check?: (values: FlagValues<F>) => readonly ConfigIssue[];
+  /** Brings in the code, which only the command that is run pays for. */
+  readonly load: () => Promise<(values: FlagValues<F>, operands: readonly string[]) => Promise<ExitCode>>;
+}
+
+/** A command whose arguments have been read. */
+export interface Invocation {
+  readonly wantsHelp: boolean;
+  /** How failures are shown, as far as the arguments say. */
+  readonly log: { readonly json: boolean; readonly debug: boolean };
+  /** Empty, or the invocation must not be run. */
+  readonly issues: readonly ConfigIssue[];
+  run(): Promise<ExitCode>;
+}
+
+/** An entry of the table: the spec without the types of its flags. */
+export interface Command extends Omit<CommandSpec<FlagSet>, "check" | "load"> {
+  invoke(args: readonly string[]): Invocation;
+}
+
+/** Makes an entry of the table. */
+export function command<F extends FlagSet>(spec: CommandSpec<F>): Command {
+  const flags = { ...spec.flags, ...HELP_FLAG };
+  const { name, summary, about, examples } = spec;
+  return {
+    name,
+    summary,
+    about,
+    examples,
+    ...(spec.operands === undefined ? {} : { operands: spec.operands }),
+    flags,
+    invoke: (args) => {
+      const parsed = parseFlags<FlagSet>(flags, args);
+      // The set was built from F, so what was read from it has F's types.
+      const values = parsed.values as FlagValues<F>;
+      return {
+        wantsHelp: parsed.values.help === true,
+        log: { json: parsed.values.log === "json", debug: parsed.values["log-level"] === "debug" },
+        issues: [
+          ...parsed.issues,
+          ...(spec.operands === undefined ? parsed.operands.map(surplus) : []),
+          ...withoutEchoes(spec.check?.(values) ?? [], parsed.issues),
+        ],
+        run: async () => (await spec.load())(values, parsed.operands),
+      };
+    },
+  };
+}
+
+function surplus(operand: string): ConfigIssue {
+  return { path: "arguments", found: JSON.stringify(operand), wanted: "flags only" };
+}
+
+/** A flag that could not be read has its fallback as value: what is wrong with that is not the user's doing. */
+function withoutEchoes(found: readonly ConfigIssue[], unread: readonly ConfigIssue[]): ConfigIssue[] {
+  const paths = new Set(unread.map((issue) => issue.path));
+  return found.filter((issue) => !issue.path.split(", ").some((path) => paths.has(path)));
+}

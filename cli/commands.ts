@@ -1,0 +1,96 @@
+/**
+ * The table of commands. A new command is one entry here and one file beside it.
+ *
+ * @module
+ */
+import { checkRunConfig } from "../config/mod.ts";
+import { type Command, command } from "./command.ts";
+import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
+import { RUN_FLAGS, runConfig } from "./run_flags.ts";
+
+type InterceptionValues = Parameters<typeof interceptionConfig>[0];
+
+const checkInterception = (values: InterceptionValues) => checkRunConfig(interceptionConfig(values));
+
+/** Every command, in the order of the help. */
+export const COMMANDS: readonly Command[] = [
+  command({
+    name: "run",
+    summary: "intercept connections and carry them, until a signal ends it",
+    about: [
+      "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM or SIGINT takes the " +
+      "rules away first, then carries open connections to their end or to the drain timeout; a second signal " +
+      "ends them at once.",
+      "The rules live in a table that the kernel removes with the process, however that ends.",
+    ],
+    flags: RUN_FLAGS,
+    examples: [
+      ["--from eth1", "intercept what arrives from eth1, IPv4 and IPv6"],
+      ["--local --flows", "intercept this host's own connections and name each one"],
+      ["--tcp redirect --from eth1 --log json", "with NAT instead of TPROXY, and a log for programs"],
+      ["--from eth1 --source keep", "servers see the clients' own addresses"],
+      ["--from eth1 --dry-run", "show the rules and routes, touch nothing"],
+    ],
+    check: (values) => checkRunConfig(runConfig(values)),
+    load: async () => (await import("./run.ts")).run,
+  }),
+  command({
+    name: "rules render",
+    summary: "print the rules and routes as a shell script",
+    about: [
+      "Prints what would have to be in the kernel for a `run --rules none` with the same flags; touches nothing.",
+    ],
+    flags: INTERCEPTION_FLAGS,
+    examples: [["--from eth1", "look at the rules for eth1"]],
+    check: checkInterception,
+    load: async () => (await import("./rules.ts")).render,
+  }),
+  command({
+    name: "rules apply",
+    summary: "put rules and routes in place that stay after the command",
+    about: [
+      "For a `run --rules none` with the same flags. The rules stay until `rules cleanup`; while no proxy " +
+      "listens, connections go on their way untouched with tproxy and are refused with redirect.",
+    ],
+    flags: INTERCEPTION_FLAGS,
+    examples: [["--from eth1", "intercept what arrives from eth1"]],
+    check: checkInterception,
+    load: async () => (await import("./rules.ts")).apply,
+  }),
+  command({
+    name: "rules verify",
+    summary: "compare the kernel's rules and routes with what they should be",
+    about: ["Exits with 0 when everything is in place; otherwise names what is not and exits with 1."],
+    flags: INTERCEPTION_FLAGS,
+    examples: [["--from eth1", "check what `rules apply --from eth1` put in place"]],
+    check: checkInterception,
+    load: async () => (await import("./rules.ts")).verify,
+  }),
+  command({
+    name: "rules cleanup",
+    summary: "remove every rule and route of ours that is left",
+    about: [
+      "Needs neither configuration nor memory: what is ours is known by its table and protocol numbers.",
+    ],
+    flags: {},
+    examples: [["", "after `rules apply`, or a crash"]],
+    load: async () => (await import("./rules.ts")).cleanUp,
+  }),
+  command({
+    name: "version",
+    summary: "print the version, the runtime's and the kernel's",
+    about: [],
+    flags: {},
+    examples: [["", "for a report"]],
+    load: async () => (await import("./version.ts")).version,
+  }),
+  command({
+    name: "help",
+    summary: "show this help, or that of one command",
+    about: [],
+    operands: "[COMMAND]",
+    flags: {},
+    examples: [["run", "every flag of run"], ["rules apply", "every flag of rules apply"]],
+    load: async () => (await import("./help.ts")).help,
+  }),
+];

@@ -1,0 +1,94 @@
+/**
+ * The help, made from the table of commands.
+ *
+ * @module
+ */
+import { ConfigError } from "../config/mod.ts";
+import { type Command, EXIT, type ExitCode, PROGRAM } from "./command.ts";
+import { COMMANDS } from "./commands.ts";
+import type { Flag } from "./flag.ts";
+import { unknownCommand } from "./find_command.ts";
+
+const WIDTH = 100;
+
+/** `help [COMMAND]` */
+// deno-lint-ignore require-await -- commands are asynchronous
+export async function help(_values: unknown, operands: readonly string[]): Promise<ExitCode> {
+  const wanted = COMMANDS.find((command) => command.name === operands.join(" "));
+  if (operands.length > 0 && wanted === undefined) throw new ConfigError([unknownCommand(operands)]);
+  console.log(wanted === undefined ? renderHelp() : renderCommandHelp(wanted));
+  return EXIT.ok;
+}
+
+/** The list of commands. */
+export function renderHelp(): string {
+  const width = Math.max(...COMMANDS.map((command) => command.name.length));
+  return [
+    `${PROGRAM}: a transparent proxy for Linux that names and carries the connections of programs that know nothing of it`,
+    "",
+    `usage: ${PROGRAM} COMMAND [FLAGS]`,
+    "",
+    "commands:",
+    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`),
+    "",
+    `\`${PROGRAM} COMMAND --help\` shows a command's flags.`,
+    "",
+    ...EXIT_CODES,
+  ].join("\n");
+}
+
+/** Everything about one command. */
+export function renderCommandHelp(command: Command): string {
+  const operands = command.operands === undefined ? "" : ` ${command.operands}`;
+  return [
+    `${PROGRAM} ${command.name}: ${command.summary}`,
+    "",
+    `usage: ${PROGRAM} ${command.name}${operands} [FLAGS]`,
+    "",
+    ...command.about.flatMap((paragraph) => [...wrap(paragraph, WIDTH), ""]),
+    "flags:",
+    ...renderFlags(command),
+    "",
+    "examples:",
+    ...command.examples.flatMap(([args, purpose]) => [
+      `  ${PROGRAM} ${command.name} ${args}`.trimEnd(),
+      `      ${purpose}`,
+    ]),
+    "",
+    ...EXIT_CODES,
+  ].join("\n");
+}
+
+const EXIT_CODES = ["exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration"];
+
+function renderFlags(command: Command): string[] {
+  const rows = Object.entries(command.flags).map(([name, flag]) =>
+    [flagHead(name, flag), flagText(flag)] as const
+  );
+  // A long head stands on a line of its own instead of pushing every text to the right.
+  const width = Math.max(...rows.map(([head]) => head.length).filter((length) => length <= 32));
+  return rows.flatMap(([head, text]) => {
+    const lines = wrap(text, WIDTH - width - 4);
+    const first = head.length > width ? [`  ${head}`] : [`  ${head.padEnd(width)}  ${lines.shift()}`];
+    return [...first, ...lines.map((line) => `  ${" ".repeat(width)}  ${line}`)];
+  });
+}
+
+function flagHead(name: string, flag: Flag<unknown>): string {
+  return flag.shape === "switch" ? `--${name}` : `--${name} ${flag.placeholder}`;
+}
+
+function flagText(flag: Flag<unknown>): string {
+  return flag.fallbackText === "" ? flag.help : `${flag.help} (default: ${flag.fallbackText})`;
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  for (const word of text.split(" ")) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) {
+      lines[lines.length - 1] = `${last} ${word}`;
+    } else lines.push(word);
+  }
+  return lines;
+}

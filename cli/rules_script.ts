@@ -1,0 +1,36 @@
+/**
+ * Rules and routes as a shell script, for people to read or to run.
+ *
+ * @module
+ */
+import { type Hold, renderNft } from "../nft/render_nft.ts";
+import { renderRoutes } from "../nft/render_route.ts";
+import type { Plan } from "../nft/plan.ts";
+
+/**
+ * The plan as a script with what undoes it as comments.
+ *
+ * @param hold `owner` shows what `run` does by itself; a script's own `nft` ends at once, so one that is to be
+ * run needs `plain`.
+ */
+export function renderScript(plan: Plan, hold: Hold): string {
+  const routes = renderRoutes(plan);
+  const undo = [
+    `nft delete table inet ${plan.intent.tableName}`,
+    ...routes.toReversed().map((route) => route.undo.join(" ")),
+  ];
+  return [
+    ...(routes.length === 0 ? [] : ["# Routes: marked packets are delivered to this host."]),
+    ...routes.map((route) => route.argv.join(" ")),
+    "",
+    hold === "owner"
+      ? "# Rules. `run` feeds them to an nft that lives as long as it does: they vanish with it."
+      : "# Rules.",
+    "nft -f - <<'END'",
+    renderNft(plan, "intercept", hold).trimEnd(),
+    "END",
+    "",
+    hold === "owner" ? "# When it ends, `run` undoes all of it:" : "# To undo all of it:",
+    ...undo.map((line) => `#   ${line}`),
+  ].join("\n").trimStart();
+}

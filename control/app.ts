@@ -1,0 +1,234 @@
+/**
+ * The proxy as a whole: what is started, what is stopped, and in which order.
+ *
+ * Start: preflight, workers with their listeners, routes, rules, `ready`; a step that fails undoes those before
+ * it. Stop: rules let new connections pass, open ones are carried to their end or to the drain timeout, workers
+ * stop, rules and routes go, `stopped`. Knows neither nft nor sockets: those are behind {@linkcode Interception}
+ * and the workers.
+ *
+ * @module
+ */
+import { checkRunConfig, ConfigError, type RunConfig } from "../config/mod.ts";
+import type { WorkerConfig } from "../dataplane/protocol.ts";
+import { sumCounters } from "../dataplane/stats.ts";
+import { DEFAULT_KERNEL_NUMBERS } from "../nft/plan.ts";
+import type { EventSink } from "./events.ts";
+import { type FdBudget, parseHardFdLimit, shareFds } from "./fd_budget.ts";
+import { FlowLog } from "./flow_log.ts";
+import { foreignInterception, type Interception } from "./interception.ts";
+import { NftInterception } from "./nft_interception.ts";
+import { preflight } from "./preflight.ts";
+import { Supervisor } from "./supervisor.ts";
+import { workerConfigs } from "./worker_configs.ts";
+import { deathHint, explainWorkerStart } from "./worker_failure.ts";
+import { type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
+
+/** How long workers may take to stop: they only have to close what is open. */
+const STOP_TIMEOUT_MS = 5_000;
+
+/** Parts that can be exchanged. */
+export interface AppParts {
+  /** The data-plane worker's module. */
+  readonly workerUrl: URL;
+  /** What brings connections to the listeners. */
+  readonly interception: Interception;
+}
+
+/** What a successful start leaves to be stopped. */
+interface Running {
+  readonly configs: readonly WorkerConfig[];
+  readonly supervisor: Supervisor;
+  readonly interception: Interception;
+  readonly flowLog: FlowLog | undefined;
+}
+
+/** One proxy in this process. It can be started once. */
+export class App {
+  readonly #config: RunConfig;
+  readonly #emit: EventSink;
+  readonly #parts: Partial<AppParts>;
+  readonly #forced = Promise.withResolvers<void>();
+  #isForced = false;
+  #running: Promise<Running> | undefined;
+  #stopping: Promise<boolean> | undefined;
+  readonly #stopped = Promise.withResolvers<boolean>();
+
+  /** @param emit receives everything there is to report; nothing is written anywhere else. */
+  constructor(config: RunConfig, emit: EventSink, parts: Partial<AppParts> = {}) {
+    this.#config = config;
+    this.#emit = emit;
+    this.#parts = parts;
+  }
+
+  /** Resolves after {@linkcode stop} has done its work, to whether all of it could be done. */
+  get stopped(): Promise<boolean> {
+    return this.#stopped.promise;
+  }
+
+  /**
+   * Puts everything in place; reports `ready` when it is.
+   *
+   * @throws {ConfigError} when the configuration makes no sense.
+   * @throws {StartError} when the host does not let us; everything has been undone.
+   */
+  async start(): Promise<void> {
+    if (this.#running !== undefined) throw new Error("app: start called again, once wanted");
+    this.#running = this.#start();
+    await this.#running;
+  }
+
+  /** Stops in good order; while a start is under way, after it. */
+  stop(): Promise<boolean> {
+    if (this.#stopping === undefined) {
+      this.#stopping = this.#stop();
+      this.#stopping.then(this.#stopped.resolve, this.#stopped.reject);
+    }
+    return this.#stopping;
+  }
+
+  /** Stops without waiting for open connections. */
+  force(): Promise<boolean> {
+    this.#isForced = true;
+    this.#forced.resolve();
+    return this.stop();
+  }
+
+  async #start(): Promise<Running> {
+    const config = this.#config;
+    const issues = checkRunConfig(config);
+    if (issues.length > 0) throw new ConfigError(issues);
+    this.#emit({ event: "starting", pid: Deno.pid, workers: config.workers });
+    const { netAdmin } = preflight(config);
+    const budget = this.#shareFds();
+    // Without the capability there is no rule of ours either that the mark would be for.
+    const configs = workerConfigs(config, budget, netAdmin ? DEFAULT_KERNEL_NUMBERS.marks.bypass : 0);
+    const flowLog = config.flows
+      ? new FlowLog(configs.flatMap(({ flowRing }) => flowRing ?? []), this.#emit)
+      : undefined;
+    const interception = this.#parts.interception ?? defaultInterception(config, this.#emit);
+    const url = this.#parts.workerUrl ?? new URL("../dataplane/main.ts", import.meta.url);
+    const supervisor = new Supervisor(url, configs, this.#observeWorkers(flowLog));
+    try {
+      // The rules are checked while the workers start; they are applied when there are listeners.
+      const [listeners] = await Promise.all([supervisor.start(), interception.prepare()]);
+      await interception.apply();
+      this.#emit({
+        event: "ready",
+        pid: Deno.pid,
+        mode: config.tcp,
+        source: config.source,
+        listeners,
+        workers: config.workers,
+        rules: interception.summary,
+        maxConnections: budget.maxConnections,
+        startMs: Math.round(performance.now()),
+      });
+    } catch (error) {
+      await supervisor.stop(STOP_TIMEOUT_MS);
+      await this.#revert(interception);
+      throw error instanceof WorkerStartError ? explainWorkerStart(error.failure) : error;
+    }
+    return { configs, supervisor, interception, flowLog };
+  }
+
+  #shareFds(): FdBudget {
+    const { workers, maxConnections } = this.#config;
+    const hardLimit = parseHardFdLimit(Deno.readTextFileSync("/proc/self/limits"));
+    const budget = shareFds(hardLimit, workers, maxConnections);
+    if (budget.lowered) {
+      this.#emit({
+        event: "warning",
+        code: "max-connections-lowered",
+        message: `--max-connections: ${maxConnections} found, lowered to ${budget.maxConnections}: ` +
+          `the limit of open files is ${hardLimit}`,
+        hint: "raise the hard limit (`ulimit -Hn`, LimitNOFILE=)",
+      });
+    }
+    return budget;
+  }
+
+  #observeWorkers(flowLog: FlowLog | undefined): SlotObserver {
+    return {
+      warning: (worker, { event, message, hint }) =>
+        this.#emit({
+          event: "warning",
+          code: event,
+          message,
+          worker,
+          ...(hint === undefined ? {} : { hint }),
+        }),
+      records: () => flowLog?.notify(),
+      died: (death) => this.#reportDeath(death),
+      restarted: (worker, downMs) =>
+        this.#emit({ event: "worker-restarted", worker, downMs: Math.round(downMs) }),
+    };
+  }
+
+  #reportDeath({ worker, failure, restartMs }: WorkerDeath): void {
+    this.#emit({
+      event: "worker-died",
+      worker,
+      message: failure.message,
+      ...(failure.code === undefined ? {} : { code: failure.code }),
+      hint: deathHint(failure),
+      ...(restartMs === undefined ? {} : { restartMs }),
+      ...(failure.stack === undefined ? {} : { stack: failure.stack }),
+    });
+  }
+
+  async #stop(): Promise<boolean> {
+    // A start that failed has undone itself and said so to its caller.
+    const running = await this.#running?.catch(() => undefined);
+    if (running === undefined) return true;
+    const { configs, supervisor, interception, flowLog } = running;
+    const timeoutMs = this.#isForced ? 0 : this.#config.drainTimeoutMs;
+    const openConnections = sumCounters(configs.map(({ stats }) => stats)).tcpOpenNow;
+    this.#emit({ event: "draining", openConnections, timeoutMs });
+    await this.#attempt("drain-failed", () => interception.enterDrain());
+    await this.#drainWorkers(supervisor, timeoutMs);
+    const stuck = await supervisor.stop(STOP_TIMEOUT_MS);
+    for (const worker of stuck) {
+      this.#emit({ event: "error", code: "worker-stuck", message: `worker ${worker}: not stopped in time` });
+    }
+    const reverted = await this.#revert(interception);
+    flowLog?.flush();
+    this.#emit({
+      event: "stopped",
+      upMs: Math.round(performance.now()),
+      forced: this.#isForced,
+      totals: sumCounters(configs.map(({ stats }) => stats)),
+    });
+    return reverted && stuck.length === 0;
+  }
+
+  async #drainWorkers(supervisor: Supervisor, timeoutMs: number): Promise<void> {
+    const timeUp = Promise.withResolvers<void>();
+    const timer = setTimeout(timeUp.resolve, timeoutMs);
+    await Promise.race([supervisor.drain(), timeUp.promise, this.#forced.promise]);
+    clearTimeout(timer);
+  }
+
+  #revert(interception: Interception): Promise<boolean> {
+    return this.#attempt(
+      "revert-failed",
+      () => interception.revert(),
+      "`pellucid rules cleanup` removes what is left",
+    );
+  }
+
+  /** A step on the way out: when it fails, the others are taken all the same. */
+  async #attempt(code: string, step: () => Promise<void>, hint?: string): Promise<boolean> {
+    try {
+      await step();
+      return true;
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#emit({ event: "error", code, message, ...(hint === undefined ? {} : { hint }) });
+      return false;
+    }
+  }
+}
+
+function defaultInterception(config: RunConfig, emit: EventSink): Interception {
+  return config.rules === "nft" ? new NftInterception(config, emit) : foreignInterception();
+}

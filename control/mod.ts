@@ -1,0 +1,13 @@
+/**
+ * The control plane: starts, supervises and stops the proxy, and reports what happens.
+ *
+ * @module
+ */
+export { App, type AppParts } from "./app.ts";
+export * from "./events.ts";
+export { type Interception } from "./interception.ts";
+export { type Log, type LogOptions, openLog, writeStderrLine } from "./log.ts";
+export { namesTraffic, planFor } from "./plan_for.ts";
+export { explainRuleFailure, requireHost } from "./rule_failure.ts";
+export { onStopSignals } from "./signals.ts";
+export { StartError, type StartErrorCode } from "./start_error.ts";
