@@ -60,7 +60,7 @@ static void start_connection(struct request *request) {
         return;
     }
     send_byte(request);
-    watch(epoll_fd, request->fd, EPOLLIN | EPOLLOUT | EPOLLET, request - requests);
+    watch(epoll_fd, request->fd, EPOLLIN | EPOLLET | (request->sent ? 0 : EPOLLOUT), request - requests);
 }
 
 static void on_connection(struct request *request, unsigned events) {
