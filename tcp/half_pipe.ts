@@ -33,6 +33,8 @@ export const ENDED = 2;
 
 /** What one call of `pump` moves at most, so that one fast flow does not hold up a thousand slow ones. */
 const PUMP_BUDGET = 16 * PIPE_BYTES;
+/** Asked of one splice. A pipe counts its pages, not its bytes, and a page of a socket may be larger than 4 KiB. */
+const SPLICE_BYTES = 16 * PIPE_BYTES;
 
 /** What all half pipes of a worker share. */
 export interface Carrier {
@@ -139,7 +141,7 @@ export class HalfPipe {
     const n = sys.splice(
       this.#source,
       this.#pipe.writeEnd,
-      PIPE_BYTES,
+      SPLICE_BYTES,
       SPLICE_F_MOVE | SPLICE_F_NONBLOCK,
     );
     if (n > 0) {
