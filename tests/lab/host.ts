@@ -57,7 +57,7 @@ export class LabHost {
     }).spawn();
     const process = new LabProcess(argv, nsenter);
     this.#processes.add(process);
-    process.status.then(() => this.#processes.delete(process));
+    process.drained.then(() => this.#processes.delete(process));
     return process;
   }
 
@@ -110,7 +110,7 @@ export class LabHost {
 
   /** Resolves when no process of this host is left; called when the lab has ended. */
   async settle(): Promise<void> {
-    await Promise.all([...this.#processes].map((process) => process.stop()));
+    await Promise.all([...this.#processes].map((process) => process.wait(5_000)));
   }
 }
 

@@ -23,6 +23,8 @@ export class LabProcess implements AsyncDisposable {
   readonly stderr: LineLog;
   /** How the command ended; `signal` is the one that killed the command itself. */
   readonly status: Promise<Deno.CommandStatus>;
+  /** Settles when the command has ended and nothing that it started holds its output any more. */
+  readonly drained: Promise<void>;
   readonly #nsenter: Deno.ChildProcess;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
   #hasEnded = false;
@@ -33,13 +35,13 @@ export class LabProcess implements AsyncDisposable {
     this.stderr = new LineLog(nsenter.stderr);
     this.#stdin = nsenter.stdin.getWriter();
     this.status = this.#reap();
+    this.drained = Promise.all([this.status, this.stdout.ended, this.stderr.ended]).then(() => {});
   }
 
   async #reap(): Promise<Deno.CommandStatus> {
     const status = await this.#nsenter.status;
     this.#hasEnded = true;
     await this.closeStdin();
-    await Promise.all([this.stdout.ended, this.stderr.ended]);
     return status;
   }
 
@@ -86,10 +88,11 @@ export class LabProcess implements AsyncDisposable {
     await this.#stdin.close().catch(() => {});
   }
 
-  /** Waits for the end. @throws {DeadlineError} with what was printed, after killing the command. */
+  /** Waits for the end and all output. @throws {Error} with what was printed, after killing the command. */
   async wait(timeoutMs: number): Promise<Deno.CommandStatus> {
     try {
-      return await within(this.status, timeoutMs, this.argv.join(" "));
+      await within(this.drained, timeoutMs, this.argv.join(" "));
+      return await this.status;
     } catch (error) {
       await this.stop();
       throw error instanceof Error
@@ -98,14 +101,33 @@ export class LabProcess implements AsyncDisposable {
     }
   }
 
-  /** Kills the command if it still runs, and waits until nothing of it is left. */
+  /** Kills the command with all its children if it still runs, and waits for its end. */
   async stop(): Promise<void> {
-    if (!this.#hasEnded) await this.kill("SIGKILL").catch(() => {});
+    if (!this.#hasEnded) {
+      const children = await descendants(this.#nsenter.pid);
+      await this.kill("SIGKILL").catch(() => {});
+      for (const pid of children) killIfThere(pid);
+    }
     await within(this.status, 5_000, `end of ${this.argv.join(" ")}`);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
+  }
+}
+
+/** Ids of all processes below `pid`, parents first. */
+async function descendants(pid: number): Promise<number[]> {
+  const text = await readOrEmpty(`/proc/${pid}/task/${pid}/children`);
+  const children = text.split(" ").filter((word) => word !== "").map(Number);
+  return [...children, ...(await Promise.all(children.map(descendants))).flat()];
+}
+
+function killIfThere(pid: number): void {
+  try {
+    Deno.kill(pid, "SIGKILL");
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

@@ -1,8 +1,9 @@
 /**
- * Ending a connection of Deno's with a RST, which Deno has no call for: SO_LINGER with a time of zero makes close()
- * throw away what is queued and send one.
+ * Ending a connection of Deno's with a RST, which Deno has no call for.
  *
- * Deno does not tell the file descriptor either, so it is found among ours by its two addresses.
+ * SO_LINGER with a time of zero will not do: when Deno closes a connection it shuts its sending half down first, so a
+ * FIN leaves before the RST. connect() to AF_UNSPEC, which dissolves a TCP association, sends the RST alone. Deno does
+ * not tell the file descriptor either, so it is found among ours by its two addresses.
  *
  * @module
  */
@@ -10,8 +11,6 @@ import { addressFromBytes } from "../../net/address.ts";
 import { formatEndpoint } from "../../net/endpoint.ts";
 
 const AF_INET = 2;
-const SOL_SOCKET = 1;
-const SO_LINGER = 13;
 
 type Libc = Deno.DynamicLibrary<typeof SYMBOLS>;
 
@@ -20,8 +19,8 @@ const SYMBOLS = {
   getsockname: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   // int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
   getpeername: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
-  // int setsockopt(int fd, int level, int name, const void *value, socklen_t len)
-  setsockopt: { parameters: ["i32", "i32", "i32", "buffer", "u32"], result: "i32" },
+  // int connect(int fd, const struct sockaddr *addr, socklen_t len)
+  connect: { parameters: ["i32", "buffer", "u32"], result: "i32" },
 } as const;
 
 let libc: Libc | undefined;
@@ -30,9 +29,9 @@ let libc: Libc | undefined;
 export function closeWithReset(connection: Deno.TcpConn): void {
   libc ??= Deno.dlopen("libc.so.6", SYMBOLS);
   const fd = findDescriptor(libc, netAddrText(connection.localAddr), netAddrText(connection.remoteAddr));
-  // struct linger { int l_onoff; int l_linger; }
-  if (libc.symbols.setsockopt(fd, SOL_SOCKET, SO_LINGER, new Int32Array([1, 0]), 8) !== 0) {
-    throw new Error(`SO_LINGER: refused on descriptor ${fd}`);
+  // A sockaddr of zeros: sa_family is AF_UNSPEC.
+  if (libc.symbols.connect(fd, new Uint8Array(16), 16) !== 0) {
+    throw new Error(`descriptor ${fd}: connect to AF_UNSPEC was refused`);
   }
   connection.close();
 }

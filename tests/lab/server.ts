@@ -32,10 +32,12 @@ export class LabServer implements AsyncDisposable {
   }
 
   /** The next connection that was accepted: who it came from and what it dialled. */
-  async nextOpened(timeoutMs = REPORT_TIMEOUT_MS): Promise<{ local: string; peer: string }> {
-    const [report, next] = await this.#next("open", this.#nextOpen, timeoutMs);
+  async nextOpened(
+    timeoutMs = REPORT_TIMEOUT_MS,
+  ): Promise<{ connection: number; local: string; peer: string }> {
+    const [{ connection, local, peer }, next] = await this.#next("open", this.#nextOpen, timeoutMs);
     this.#nextOpen = next;
-    return report;
+    return { connection, local, peer };
   }
 
   /** The next connection that is over, in the order in which they ended. */
@@ -67,16 +69,16 @@ export class LabServer implements AsyncDisposable {
     from: number,
     timeoutMs: number,
   ): Promise<[report: Extract<ServerReport, { event: E }>, next: number]> {
-    return await this.process.stdout.waitFor(
+    return await this.process.stdout.waitFor<[Extract<ServerReport, { event: E }>, number]>(
       (line, index) => {
         const report = JSON.parse(line) as ServerReport;
         return report.event === event
-          ? [report as Extract<ServerReport, { event: E }>, index + 1] as const
+          ? [report as Extract<ServerReport, { event: E }>, index + 1]
           : undefined;
       },
       timeoutMs,
       from,
-    ) as [Extract<ServerReport, { event: E }>, number];
+    );
   }
 
   [Symbol.asyncDispose](): Promise<void> {

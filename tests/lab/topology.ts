@@ -50,7 +50,7 @@ export const GATEWAY_LAB = {
   gateway: { v4: "192.0.2.1", v6: "2001:db8:1::1", wanV4: "198.18.0.1", wanV6: "2001:db8:ffff::1" },
   /** Held by the internet host on `lo`; the gateway has none of them. */
   servers: { v4: "198.51.100.10", v4b: "203.0.113.5", v6: "2001:db8:100::10", v6b: "2001:db8:113::5" },
-  /** Routed to the internet host, which has no such address: give them to `blackhole` or `unreachable`. */
+  /** Routed to the internet host, which has no such address: give them to its `blackhole` or `unreachable`. */
   nowhere: { v4: "203.0.113.66", v6: "2001:db8:113::66" },
 } as const;
 
@@ -79,7 +79,15 @@ export function gatewayTopology(options: GatewayLabOptions = {}): Topology {
     },
     internet: {
       addresses: Object.values(servers),
-      routes: defaultRoutes(gateway.wanV4, gateway.wanV6),
+      // A host that does not forward answers nothing, not even "unreachable", for addresses it does not have.
+      forwarding: true,
+      // No default route: what is nowhere must end here, not go back and forth.
+      routes: [
+        { to: "192.0.2.0/24", via: gateway.wanV4 },
+        { to: "198.18.1.0/24", via: gateway.wanV4 },
+        { to: "2001:db8:1::/64", via: gateway.wanV6 },
+        { to: "2001:db8:2::/64", via: gateway.wanV6 },
+      ],
     },
   };
   const links: LinkSpec[] = [
