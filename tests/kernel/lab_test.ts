@@ -81,6 +81,7 @@ labTest("lab: commands get their directory, environment, standard input and time
   assertStringIncludes(late.message, "stuck");
   await assertRejects(() => client.output(["false"]), Error, "client: false: exit 1");
   assertEquals((await client.run(["no-such-program"])).code, 127);
+  assertEquals((await client.run(["nft", "--version"], { env: { PATH: "/nonexistent" } })).code, 127);
 });
 
 labTest("lab: a process is killed by the id it has outside", async () => {

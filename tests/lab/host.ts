@@ -46,11 +46,13 @@ export class LabHost {
         `--pid=${namespaces}/pid_for_children`,
         "--preserve-credentials",
         ...["ip", "netns", "exec", this.name],
-        // Entering a mount namespace leaves the working directory at its root.
+        // Entering a mount namespace leaves the working directory at its root. The variables are set here and not for
+        // nsenter, so that a test may take PATH away from the command alone.
         ...["env", `--chdir=${options.cwd ?? Deno.cwd()}`],
+        ...Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
         ...argv,
       ],
-      env: { ...options.env, PATH: labPath() },
+      env: { PATH: labPath() },
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
@@ -84,7 +86,7 @@ export class LabHost {
 
   /** Starts a server; it listens when this resolves. */
   serve(spec: ServerSpec): Promise<LabServer> {
-    return LabServer.start(this.deno(programPath("server_main.ts"), [JSON.stringify(spec)]), spec);
+    return LabServer.start(this.deno(programUrl("server_main.ts"), [JSON.stringify(spec)]), spec);
   }
 
   /** Opens one connection, follows the script in `spec` and tells what happened. */
@@ -95,7 +97,7 @@ export class LabHost {
 
   /** Opens connections at the same time, from one process, and lets the caller watch them. */
   startClients(specs: readonly ClientSpec[]): ClientRun {
-    return new ClientRun(this.deno(programPath("client_main.ts"), []), specs);
+    return new ClientRun(this.deno(programUrl("client_main.ts"), []), specs);
   }
 
   /** From now on this host answers packets for `prefix` with ICMP unreachable. */
@@ -114,6 +116,6 @@ export class LabHost {
   }
 }
 
-function programPath(file: string): string {
-  return new URL(file, import.meta.url).pathname;
+function programUrl(file: string): string {
+  return new URL(file, import.meta.url).href;
 }

@@ -8,7 +8,7 @@ import { DeadlineError, within } from "./deadline.ts";
 /** Reads a stream to its end as it comes and keeps its lines. */
 export class LineLog {
   readonly lines: string[] = [];
-  /** Settles when the stream has ended. Never rejects. */
+  /** Settles when the stream has ended. */
   readonly ended: Promise<void>;
   #isEnded = false;
   #change = Promise.withResolvers<void>();
