@@ -1,0 +1,27 @@
+/**
+ * The rules that hand connections to a relay: for every contestant the very ones that Pellucid makes.
+ *
+ * @module
+ */
+import { buildPlan, DEFAULT_KERNEL_NUMBERS, renderNft, renderRoutes } from "../nft/mod.ts";
+import type { LabHost } from "../tests/lab/mod.ts";
+import { LAN_INTERFACE } from "./tcp_lab.ts";
+
+/** Where every contestant listens. */
+export const RELAY_PORT = 7870;
+
+/** Makes `gateway` hand new TCP connections from its LAN to {@linkcode RELAY_PORT}, by TPROXY. */
+export async function intercept(gateway: LabHost): Promise<void> {
+  const plan = buildPlan({
+    ...DEFAULT_KERNEL_NUMBERS,
+    tcp: "tproxy",
+    from: [LAN_INTERFACE],
+    local: false,
+    port: RELAY_PORT,
+    source: "own",
+    otherInterfaces: [],
+  });
+  for (const { argv } of renderRoutes(plan)) await gateway.output(argv);
+  // A plain table: there is no process of ours that would hold an owner table.
+  await gateway.output(["nft", "-f", "-"], { stdin: renderNft(plan, "intercept", "plain") });
+}

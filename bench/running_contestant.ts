@@ -1,0 +1,111 @@
+/**
+ * A contestant at work: its lab, its relay, the servers behind it, and the load that goes through.
+ *
+ * @module
+ */
+import { Lab, type LabProcess } from "../tests/lab/mod.ts";
+import type { Contestant } from "./contestant.ts";
+import { intercept } from "./interception.ts";
+import type { NativePrograms } from "./native.ts";
+import { type ProcessUsage, readCpuSeconds, readUsage } from "./process_usage.ts";
+import { SERVER_ADDRESS, startTcpLab } from "./tcp_lab.ts";
+
+/** Which CPUs the relay, and the load with its servers, are bound to; undefined: the scheduler decides. */
+export type CpuPlacement = { readonly relay: string; readonly load: string } | undefined;
+
+/** What all contestants are started with. */
+export interface Stage {
+  readonly native: NativePrograms;
+  readonly cpus: CpuPlacement;
+  /** Connections a relay must be able to carry at once, and the descriptors it may have. */
+  readonly connections: number;
+  readonly descriptors: number;
+}
+
+/** A line of JSON that the load generator printed. */
+export type LoadResult = Readonly<Record<string, number | string>>;
+
+const LOAD_MARGIN_MS = 20_000;
+
+/** Got from {@linkcode RunningContestant.start}; `await using` ends all of it. */
+export class RunningContestant implements AsyncDisposable {
+  private constructor(
+    readonly contestant: Contestant,
+    readonly stage: Stage,
+    /** From the relay's start until it was ready, the few milliseconds of entering the lab included. */
+    readonly startMs: number | undefined,
+    private readonly lab: Lab,
+    private readonly relay: LabProcess | undefined,
+    private readonly directory: string,
+  ) {}
+
+  /** @throws {Error} when the relay does not get ready. */
+  static async start(contestant: Contestant, stage: Stage): Promise<RunningContestant> {
+    const directory = await Deno.makeTempDir({ prefix: "pellucid-bench-" });
+    const lab = await startTcpLab(contestant.relay === undefined);
+    try {
+      const servers = lab.host("internet").spawn([...pin(stage.cpus?.load), stage.native.load, "serve"]);
+      await servers.stdout.waitFor((line) => line === "ready" || undefined, 5_000);
+      const { relay: spec } = contestant;
+      if (spec === undefined) {
+        return new RunningContestant(contestant, stage, undefined, lab, undefined, directory);
+      }
+
+      const gateway = lab.host("gateway");
+      if (!spec.bringsRules) await intercept(gateway);
+      const argv = await spec.command({ ...stage, gateway, directory });
+      const cpus = contestant.threads === 1 ? stage.cpus?.relay : undefined;
+      const begin = performance.now();
+      const relay = gateway.spawn([...pin(cpus), ...argv]);
+      await spec.ready(relay);
+      const startMs = performance.now() - begin;
+      return new RunningContestant(contestant, stage, startMs, lab, relay, directory);
+    } catch (error) {
+      await lab.stop();
+      await Deno.remove(directory, { recursive: true });
+      throw error;
+    }
+  }
+
+  /** Starts the load generator's client; it runs beside the servers. */
+  spawnLoad(mode: string, options: readonly string[]): LabProcess {
+    const { native, cpus } = this.stage;
+    const client = this.lab.host("client");
+    return client.spawn([...pin(cpus?.load), native.load, mode, "--to", SERVER_ADDRESS, ...options]);
+  }
+
+  /** Runs the client to its end. @throws {Error} when it fails, or met an error on the way. */
+  async load(mode: string, options: readonly string[], expectedSeconds: number): Promise<LoadResult> {
+    const client = this.spawnLoad(mode, options);
+    const { code } = await client.wait(expectedSeconds * 1000 + LOAD_MARGIN_MS);
+    const result: LoadResult = JSON.parse(client.stdout.lines[0] ?? "{}");
+    if (code !== 0 || (result["errors"] ?? 0) !== 0) {
+      throw new Error(`load ${mode}: exit ${code}: ${client.stdout.text()}${client.stderr.text()}`);
+    }
+    return result;
+  }
+
+  /** CPU time of the relay so far; 0 without one. */
+  async cpuSeconds(): Promise<number> {
+    return this.relay === undefined ? 0 : await readCpuSeconds(await this.relay.outsidePid());
+  }
+
+  /** What the relay uses; undefined without one. */
+  async usage(): Promise<ProcessUsage | undefined> {
+    return this.relay === undefined ? undefined : await readUsage(await this.relay.outsidePid());
+  }
+
+  /** What the relay said last, for a report of failure. */
+  complaint(): string {
+    return this.relay?.stderr.tail(5) ?? "";
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.lab.stop();
+    await Deno.remove(this.directory, { recursive: true });
+  }
+}
+
+function pin(cpus: string | undefined): string[] {
+  return cpus === undefined ? [] : ["taskset", "--cpu-list", cpus];
+}

@@ -1,0 +1,67 @@
+/**
+ * From samples to figures: medians with their range, and ratios to the reference.
+ *
+ * @module
+ */
+import type { RoundResult } from "./rounds.ts";
+
+/** One metric of one contestant over all rounds. */
+export interface Figure {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+  /**
+   * Median of each round's own ratio to the reference. Within a round the two ran one after the other, so a
+   * machine that gets slower and faster over the minutes moves this less than it moves the medians.
+   */
+  readonly ratio: number | undefined;
+}
+
+/** @returns undefined when the contestant has no sample of this metric */
+export function summarize(
+  results: readonly RoundResult[],
+  measure: string,
+  metric: string,
+  contestant: string,
+  reference: string,
+): Figure | undefined {
+  const own = valuesByRound(results, measure, metric, contestant);
+  const others = valuesByRound(results, measure, metric, reference);
+  if (own.size === 0) return undefined;
+  const values = [...own.values()];
+  const ratios = [...own].flatMap(([round, value]) => {
+    const other = others.get(round);
+    return other === undefined || other === 0 ? [] : [value / other];
+  });
+  return {
+    median: median(values),
+    min: Math.min(...values),
+    max: Math.max(...values),
+    ratio: contestant === reference || ratios.length === 0 ? undefined : median(ratios),
+  };
+}
+
+/** The middle value, or the mean of the two in the middle. @throws {RangeError} without values. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError("median: no values");
+  const sorted = values.toSorted((a, b) => a - b);
+  const upper = sorted[Math.floor(sorted.length / 2)]!;
+  const lower = sorted[Math.ceil(sorted.length / 2) - 1]!;
+  return (lower + upper) / 2;
+}
+
+function valuesByRound(
+  results: readonly RoundResult[],
+  measure: string,
+  metric: string,
+  contestant: string,
+): Map<number, number> {
+  const values = new Map<number, number>();
+  for (const { round, sample, ...of } of results) {
+    const value = sample?.[metric];
+    if (of.measure === measure && of.contestant === contestant && value !== undefined) {
+      values.set(round, value);
+    }
+  }
+  return values;
+}

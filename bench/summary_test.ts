@@ -1,0 +1,32 @@
+import { assertEquals, assertThrows } from "../tests/assert.ts";
+import type { RoundResult } from "./rounds.ts";
+import { median, summarize } from "./summary.ts";
+
+Deno.test("median: of an odd and of an even number of values, in any order", () => {
+  assertEquals(median([7]), 7);
+  assertEquals(median([9, 1, 5]), 5);
+  assertEquals(median([4, 1, 10, 2]), 3);
+  assertThrows(() => median([]), RangeError);
+});
+
+function result(round: number, contestant: string, rate: number): RoundResult {
+  return { round, measure: "bulk1", contestant, sample: { rate } };
+}
+
+Deno.test("summarize: the ratio is taken within each round, so a slow round does not move it", () => {
+  const results = [
+    ...[result(1, "reference", 10), result(1, "other", 11)],
+    ...[result(2, "reference", 2), result(2, "other", 2.2)],
+    ...[result(3, "other", 100)], // The reference failed in this round.
+  ];
+  const figure = summarize(results, "bulk1", "rate", "other", "reference")!;
+  assertEquals([figure.median, figure.min, figure.max], [11, 2.2, 100]);
+  assertEquals(figure.ratio!.toFixed(6), "1.100000");
+});
+
+Deno.test("summarize: the reference has no ratio; who has no samples has no figure", () => {
+  const results = [result(1, "reference", 10)];
+  assertEquals(summarize(results, "bulk1", "rate", "reference", "reference")?.ratio, undefined);
+  assertEquals(summarize(results, "bulk1", "rate", "other", "reference"), undefined);
+  assertEquals(summarize(results, "bulk8", "rate", "reference", "reference"), undefined);
+});
