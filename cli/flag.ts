@@ -80,10 +80,10 @@ export function whole<T extends number | undefined>(
 export function seconds(fallbackMs: number, help: string): Flag<number> {
   return {
     shape: "single",
-    placeholder: "S",
-    help: `${help}, in seconds`,
+    placeholder: "SECONDS",
+    help,
     fallback: fallbackMs,
-    fallbackText: String(fallbackMs / 1000),
+    fallbackText: `${fallbackMs / 1000} s`,
     read: ([text]) =>
       /^\d{1,9}(\.\d+)?$/.test(text!) ? Number(text) * 1000 : new Unreadable(text!, "a number of seconds"),
   };

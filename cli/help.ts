@@ -24,7 +24,7 @@ export async function help(_values: unknown, operands: readonly string[]): Promi
 export function renderHelp(): string {
   const width = Math.max(...COMMANDS.map((command) => command.name.length));
   return [
-    `${PROGRAM}: a transparent proxy for Linux that names and carries the connections of programs that know nothing of it`,
+    `${PROGRAM}: a transparent proxy for Linux`,
     "",
     `usage: ${PROGRAM} COMMAND [FLAGS]`,
     "",

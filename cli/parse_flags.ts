@@ -35,6 +35,8 @@ export function parseFlags<F extends FlagSet>(flags: F, args: readonly string[])
       return false;
     },
   });
+  // What follows `--` is not asked about.
+  operands.push(...(found._ as unknown[]).map(String));
   const values: Record<string, unknown> = {};
   for (const name of names) {
     const flag = flags[name]!;

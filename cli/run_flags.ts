@@ -27,7 +27,10 @@ export const RUN_FLAGS = {
     defaults.maxConnectionsPerClient,
     "most connections at once from one client address; 0: no limit",
   ),
-  "connect-timeout": seconds(defaults.connectTimeoutMs, "how long a destination may take to answer"),
+  "connect-timeout": seconds(
+    defaults.connectTimeoutMs,
+    "how long a destination may take to answer a connection attempt",
+  ),
   "idle-timeout": seconds(
     defaults.idleTimeoutMs,
     "end a connection that carries nothing for so long; 0: never",

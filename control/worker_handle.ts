@@ -61,8 +61,7 @@ export class WorkerHandle {
     if (this.#ended) return;
     switch (message.kind) {
       case "ready":
-        // The doorbell is a descriptor of this same process: /proc opens the pipe behind it a second time.
-        this.#doorbell = Deno.openSync(`/proc/self/fd/${message.doorbell}`, { write: true });
+        if (!this.#openDoorbell(message.doorbell)) return;
         // For what was sent before there was a doorbell.
         this.#ring();
         return this.#observer.ready(message.listeners);
@@ -76,6 +75,17 @@ export class WorkerHandle {
         return this.#end(message.failure);
       case "stopped":
         return this.#end(undefined);
+    }
+  }
+
+  #openDoorbell(descriptor: number): boolean {
+    try {
+      // The descriptor is this same process's: /proc opens the pipe behind it a second time.
+      this.#doorbell = Deno.openSync(`/proc/self/fd/${descriptor}`, { write: true });
+      return true;
+    } catch (error) {
+      this.#end({ message: `doorbell: ${error instanceof Error ? error.message : error}` });
+      return false;
     }
   }
 

@@ -140,8 +140,9 @@ export class WorkerSlot {
     clearTimeout(this.#timer);
     this.#handle = undefined;
     this.#takeBackGauges();
-    this.#drained.resolve();
-    this.#stopped.resolve();
+    // Otherwise the slot is about to be filled again, and somebody may yet wait for that life's end.
+    if (this.#wanted !== "run") this.#drained.resolve();
+    if (this.#wanted === "stop") this.#stopped.resolve();
     if (this.#wanted === "stop" && failure === undefined) return;
     const reason = failure ?? { message: "it stopped without being told to" };
     if (!this.#everReady) return this.#firstReady.reject(new WorkerStartError(this.index, reason));

@@ -1,0 +1,92 @@
+import { assert, assertEquals } from "../tests/assert.ts";
+import { choice, list, seconds, toggle, whole } from "./flag.ts";
+import { parseFlags } from "./parse_flags.ts";
+
+const FLAGS = {
+  tcp: choice(["tproxy", "redirect"], "tproxy", "mode"),
+  from: list("IFACE", "interface"),
+  local: toggle("own traffic"),
+  port: whole(7870, "port"),
+  "max-connections": whole(undefined, "limit", "many"),
+  "idle-timeout": seconds(60_000, "timeout"),
+  help: toggle("help"),
+};
+
+function issues(...args: string[]): string[] {
+  return parseFlags(FLAGS, args).issues.map(({ path, found, hint }) => [path, found, hint ?? ""].join("|"));
+}
+
+Deno.test("parseFlags: nothing given gives the fallbacks", () => {
+  assertEquals(parseFlags(FLAGS, []), {
+    values: {
+      tcp: "tproxy",
+      from: [],
+      local: false,
+      port: 7870,
+      "max-connections": undefined,
+      "idle-timeout": 60_000,
+      help: false,
+    },
+    operands: [],
+    issues: [],
+  });
+});
+
+Deno.test("parseFlags: both spellings, repeated lists, seconds to milliseconds", () => {
+  const args = [
+    "--tcp=redirect",
+    "--from",
+    "eth1",
+    "--local",
+    "--from=7",
+    "--port",
+    "80",
+    "--idle-timeout",
+    "1.5",
+    "-h",
+  ];
+  const parsed = parseFlags(FLAGS, args);
+  assertEquals(parsed.issues, []);
+  assertEquals(parsed.values, {
+    tcp: "redirect",
+    from: ["eth1", "7"],
+    local: true,
+    port: 80,
+    "max-connections": undefined,
+    "idle-timeout": 1500,
+    help: true,
+  });
+});
+
+Deno.test("parseFlags: what cannot be read is named, all at once", () => {
+  assertEquals(issues("--tcp", "nat"), ["--tcp|nat|"]);
+  assertEquals(issues("--port", "80x"), ["--port|80x|"]);
+  assertEquals(issues("--port=-1"), ["--port|-1|"]);
+  assertEquals(issues("--idle-timeout", "1e9"), ["--idle-timeout|1e9|"]);
+  assertEquals(issues("--port", "--local"), ["--port|nothing|"]);
+  assertEquals(issues("--from="), ["--from|nothing|"]);
+  assertEquals(issues("--port", "1", "--port", "2"), ["--port|1 and 2|"]);
+  assertEquals(issues("--local=yes"), ["--local|--local=yes|"]);
+  assertEquals(issues("--prot", "1"), ["--prot|an unknown flag|did you mean --port?"]);
+  assertEquals(issues("--no-local"), ["--no-local|an unknown flag|"]);
+  assertEquals(issues("--zzz=1", "-q"), ["--zzz|an unknown flag|", "-q|an unknown flag|"]);
+  assertEquals(issues("--__proto__=1", "--constructor"), [
+    "--__proto__|an unknown flag|",
+    "--constructor|an unknown flag|",
+  ]);
+  assertEquals(issues("--a.b=1"), ["--a.b|an unknown flag|"]);
+});
+
+Deno.test("parseFlags: an unreadable flag keeps its fallback", () => {
+  const { values, issues } = parseFlags(FLAGS, ["--port", "x", "--from", "eth1"]);
+  assertEquals([values.port, values.from, issues.length], [7870, ["eth1"], 1]);
+});
+
+Deno.test("parseFlags: operands are kept as text", () => {
+  assertEquals(parseFlags(FLAGS, ["rules", "7", "--local", "--", "--port"]).operands, [
+    "rules",
+    "7",
+    "--port",
+  ]);
+  assert(parseFlags(FLAGS, ["x", "--local"]).values.local);
+});

@@ -1,0 +1,57 @@
+import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
+import { checkRunConfig, ConfigError, defaultRunConfig, formatIssue, type RunConfig } from "./mod.ts";
+
+const sound: RunConfig = { ...defaultRunConfig(), from: ["eth1"] };
+
+Deno.test("checkRunConfig: what makes sense has no issue", () => {
+  const cases: Partial<RunConfig>[] = [
+    {},
+    { from: [], local: true },
+    { from: [], rules: "none" },
+    { from: ["eth1", "eth1.100", "br-4f2a"], local: true, source: "keep" },
+    { idleTimeoutMs: 0, halfClosedTimeoutMs: 0, drainTimeoutMs: 0 },
+    { maxConnections: 1, maxConnectionsPerClient: 4_000_000, workers: 256, port: 65_535 },
+  ];
+  for (const change of cases) {
+    assertEquals(checkRunConfig({ ...sound, ...change }), [], JSON.stringify(change));
+  }
+});
+
+Deno.test("checkRunConfig: each issue names its flag and what was found", () => {
+  const cases: [Partial<RunConfig>, string, string][] = [
+    [{ tcp: "off" }, "--tcp", "off"],
+    [{ from: [] }, "--from, --local", "neither"],
+    [{ from: ["eth1", "eth1"] }, "--from", "eth1 twice"],
+    [{ from: ["lo"] }, "--from", "lo"],
+    [{ from: ["a/b"] }, "--from", '"a/b"'],
+    [{ from: [".."] }, "--from", '".."'],
+    [{ from: ["eth*"] }, "--from", '"eth*"'],
+    [{ from: [""] }, "--from", '""'],
+    [{ from: ["äääääääää"] }, "--from", '"äääääääää"'],
+    [{ port: 0 }, "--port", "0"],
+    [{ port: 65_536 }, "--port", "65536"],
+    [{ port: NaN }, "--port", "NaN"],
+    [{ workers: 0 }, "--workers", "0"],
+    [{ maxConnections: 0 }, "--max-connections", "0"],
+    [{ maxConnectionsPerClient: -1 }, "--max-connections-per-client", "-1"],
+    [{ connectTimeoutMs: 0 }, "--connect-timeout", "0"],
+    [{ idleTimeoutMs: 604_801_000 }, "--idle-timeout", "604801"],
+    [{ halfClosedTimeoutMs: -1 }, "--half-closed-timeout", "-0.001"],
+    [{ drainTimeoutMs: Infinity }, "--drain-timeout", "Infinity"],
+  ];
+  for (const [change, path, found] of cases) {
+    const issues = checkRunConfig({ ...sound, ...change });
+    assertEquals(issues.map((issue) => [issue.path, issue.found]), [[path, found]]);
+  }
+});
+
+Deno.test("checkRunConfig: all issues at once", () => {
+  const issues = checkRunConfig({ ...sound, from: ["lo", "lo"], port: 0, workers: 0.5 });
+  assertEquals(issues.map((issue) => issue.path), ["--from", "--from", "--port", "--workers"]);
+});
+
+Deno.test("ConfigError: one line for each issue", () => {
+  const error = new ConfigError(checkRunConfig({ ...sound, port: 70_000, workers: 0 }));
+  assertEquals(error.message.split("\n"), error.issues.map(formatIssue));
+  assertStringIncludes(error.message, "--port: 70000 found, a whole number from 1 to 65535 wanted");
+});

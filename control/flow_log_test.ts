@@ -1,0 +1,70 @@
+import { assertEquals } from "../tests/assert.ts";
+import { flowRingBytes, FlowRingWriter, IPPROTO_TCP } from "../dataplane/flow_ring.ts";
+import type { AppEvent } from "./events.ts";
+import { FlowLog } from "./flow_log.ts";
+
+/** sockaddr_in */
+const CLIENT = Uint8Array.of(2, 0, 0xa1, 0x12, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0);
+/** sockaddr_in6: 2001:db8::1 port 443 */
+const DESTINATION = Uint8Array.of(
+  10,
+  0,
+  1,
+  0xbb,
+  0,
+  0,
+  0,
+  0,
+  0x20,
+  1,
+  0xd,
+  0xb8,
+  ...new Array(11).fill(0),
+  1,
+  0,
+  0,
+  0,
+  0,
+);
+
+function write(writer: FlowRingWriter, bytesUp: number, local?: Uint8Array) {
+  return writer.write(IPPROTO_TCP, CLIENT, DESTINATION, local, bytesUp, 20, 1.23456, {
+    reason: "reset",
+    side: "client",
+  });
+}
+
+Deno.test("FlowLog: a worker wakes it for the first record only, and one batch reports them all", async () => {
+  const ring = new SharedArrayBuffer(flowRingBytes(8));
+  const events: AppEvent[] = [];
+  const writer = new FlowRingWriter(ring);
+  using log = new FlowLog([ring], (event) => events.push(event));
+  assertEquals([write(writer, 1), write(writer, 2), write(writer, 3)], ["wake", "written", "written"]);
+  log.notify();
+  log.notify();
+  assertEquals(events.length, 0);
+  await new Promise((resolve) => setTimeout(resolve, 80));
+  assertEquals(events.map((event) => event.event === "flow" && event.bytesUp), [1, 2, 3]);
+  assertEquals(write(writer, 4), "wake");
+});
+
+Deno.test("FlowLog: endpoints as text, no local when there was none", () => {
+  const ring = new SharedArrayBuffer(flowRingBytes(8));
+  const events: AppEvent[] = [];
+  const writer = new FlowRingWriter(ring);
+  using log = new FlowLog([ring], (event) => events.push(event));
+  write(writer, 10);
+  write(writer, 10, CLIENT);
+  log.flush();
+  const flow: AppEvent = {
+    event: "flow",
+    proto: "tcp",
+    client: "192.0.2.7:41234",
+    destination: "[2001:db8::1]:443",
+    bytesUp: 10,
+    bytesDown: 20,
+    durationMs: 1.235,
+    end: { reason: "reset", side: "client" },
+  };
+  assertEquals(events, [flow, { ...flow, local: "192.0.2.7:41234" }]);
+});

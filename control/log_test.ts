@@ -1,0 +1,89 @@
+import { assertEquals, assertMatch, assertStringIncludes } from "../tests/assert.ts";
+import { describeEvent, formatBytes, formatMs } from "./event_text.ts";
+import type { AppEvent } from "./events.ts";
+import { type LogOptions, openLog } from "./log.ts";
+
+const FLOW: AppEvent = {
+  event: "flow",
+  proto: "tcp",
+  client: "192.0.2.7:41234",
+  destination: "[2001:db8::1]:443",
+  local: "198.51.100.1:50000",
+  bytesUp: 81,
+  bytesDown: 1536,
+  durationMs: 12.5,
+  end: { reason: "closed", side: "upstream" },
+};
+
+function logged(options: Omit<LogOptions, "write">, ...events: AppEvent[]): string[] {
+  const lines: string[] = [];
+  using log = openLog({ ...options, write: (line) => lines.push(line) });
+  for (const event of events) log.emit(event);
+  return lines;
+}
+
+Deno.test("json: one object a line, with time, level, event and the event's fields", () => {
+  const [line = ""] = logged({ format: "json", level: "info" }, FLOW);
+  const { time, level, ...fields } = JSON.parse(line);
+  assertEquals(new Date(time).toISOString(), time);
+  assertEquals(level, "info");
+  assertEquals(fields, { ...FLOW });
+});
+
+Deno.test("json: line breaks and quotes in a message stay inside the line", () => {
+  const [line = ""] = logged({ format: "json", level: "info" }, {
+    event: "error",
+    code: "x",
+    message: 'a\n"b" {c}',
+  });
+  assertEquals(line.includes("\n"), false);
+  assertEquals(JSON.parse(line).message, 'a\n"b" {c}');
+});
+
+Deno.test("text: time, level, words; one line", () => {
+  const lines = logged(
+    { format: "text", level: "info" },
+    FLOW,
+    { event: "warning", code: "x", message: "first\n  second {third}", hint: "do this", worker: 1 },
+  );
+  assertMatch(
+    lines[0]!,
+    /^\d\d:\d\d:\d\d\.\d{3} info +flow: tcp 192\.0\.2\.7:41234 -> \[2001:db8::1\]:443 from /,
+  );
+  assertMatch(lines[1]!, /^\S+ warn +first second \{third\} \(worker 1\); do this$/);
+});
+
+Deno.test("level: events below it are not shown", () => {
+  const events: AppEvent[] = [
+    { event: "starting", pid: 1, workers: 1 },
+    { event: "worker-restarted", worker: 0, downMs: 1 },
+    { event: "warning", code: "x", message: "m" },
+    { event: "error", code: "x", message: "m" },
+  ];
+  const count = (level: LogOptions["level"]) => logged({ format: "json", level }, ...events).length;
+  assertEquals([count("debug"), count("info"), count("warn"), count("error")], [4, 3, 2, 1]);
+});
+
+Deno.test("describeEvent: a death while stopping promises no return", () => {
+  const died: AppEvent = { event: "worker-died", worker: 1, message: "recv: EIO", hint: "look" };
+  assertEquals(describeEvent(died), "worker 1 died: recv: EIO; look");
+  assertStringIncludes(describeEvent({ ...died, restartMs: 100 }), "again in 100 ms");
+});
+
+Deno.test("formatBytes, formatMs: units that people read", () => {
+  assertEquals([0, 1023, 1024, 1536, 2 ** 30].map(formatBytes), [
+    "0 B",
+    "1023 B",
+    "1.0 KiB",
+    "1.5 KiB",
+    "1.0 GiB",
+  ]);
+  assertEquals([0.4, 999, 1500, 30_000, 240_000, 7_440_000].map(formatMs), [
+    "0 ms",
+    "999 ms",
+    "1.5 s",
+    "30 s",
+    "4 min",
+    "2 h 4 min",
+  ]);
+});
