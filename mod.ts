@@ -11,12 +11,34 @@
  * @module
  */
 export * from "./config/mod.ts";
-export { App, type AppEvent, type AppEventName, type AppEvents, type AppParts } from "./control/mod.ts";
-export { type EventSink, type Interception, StartError, type StartErrorCode } from "./control/mod.ts";
-export type { EndReason, EndSide, FlowEnd } from "./dataplane/flow_ring.ts";
-export type { CounterName } from "./dataplane/stats.ts";
+export {
+  App,
+  type AppEvent,
+  type AppEventName,
+  type AppEvents,
+  type AppParts,
+  type CounterName,
+  type EndReason,
+  type EndSide,
+  type EventSink,
+  type FlowEnd,
+  type Interception,
+  planFor,
+  StartError,
+  type StartErrorCode,
+} from "./control/mod.ts";
 export * from "./net/mod.ts";
-export * from "./nft/mod.ts";
+export {
+  buildPlan,
+  checkPlan,
+  DEFAULT_KERNEL_NUMBERS,
+  type Hold,
+  type PlanIssue,
+  renderNft,
+  renderRoutes,
+  type RouteCommand,
+} from "./nft/mod.ts";
+export type * from "./nft/plan.ts";
 
 if (import.meta.main) {
   const { main } = await import("./cli/main.ts");

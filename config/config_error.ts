@@ -24,10 +24,11 @@ export function formatIssue(issue: ConfigIssue): string {
 
 /** A configuration that cannot be run. It names every issue, so that one try is enough to mend them all. */
 export class ConfigError extends Error {
+  /** As for every error: the class. */
   override readonly name = "ConfigError";
   /** Never empty. */
   readonly issues: readonly ConfigIssue[];
-  /** @param issues everything that is wrong; at least one. */
+  /** `issues` is everything that is wrong, at least one. */
   constructor(issues: readonly ConfigIssue[]) {
     super(issues.map(formatIssue).join("\n"));
     this.issues = issues;

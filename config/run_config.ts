@@ -17,6 +17,7 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 
 /** What to intercept, how to carry it, and what to say about it. */
 export interface RunConfig {
+  /** How TCP connections are intercepted. */
   readonly tcp: TcpMode;
   /** Interfaces whose forwarded traffic is intercepted. */
   readonly from: readonly string[];
@@ -26,12 +27,15 @@ export interface RunConfig {
   readonly port: number;
   /** Data-plane threads. */
   readonly workers: number;
+  /** Source address towards the destination. */
   readonly source: SourceMode;
+  /** Who puts the rules in place. */
   readonly rules: RulesMode;
   /** Most connections at once; undefined: {@linkcode MAX_CONNECTIONS_UNASKED}, or fewer where descriptors are short. */
   readonly maxConnections: number | undefined;
   /** Most connections at once from one client address; 0: no limit. */
   readonly maxConnectionsPerClient: number;
+  /** A connection that the destination has not answered by then is given up. */
   readonly connectTimeoutMs: number;
   /** Ends a connection that has carried nothing for so long; 0: never. */
   readonly idleTimeoutMs: number;
@@ -43,7 +47,9 @@ export interface RunConfig {
   readonly userTimeoutMs: number;
   /** How long open connections are carried on after a signal to stop. */
   readonly drainTimeoutMs: number;
+  /** How log lines look. */
   readonly log: LogFormat;
+  /** The least severe line shown. */
   readonly logLevel: LogLevel;
   /** Whether each finished flow is reported. */
   readonly flows: boolean;

@@ -53,7 +53,7 @@ export class App {
   #stopping: Promise<boolean> | undefined;
   readonly #stopped = Promise.withResolvers<boolean>();
 
-  /** @param emit receives everything there is to report; nothing is written anywhere else. */
+  /** `emit` receives everything there is to report; nothing is written anywhere else. */
   constructor(config: RunConfig, emit: EventSink, parts: Partial<AppParts> = {}) {
     this.#config = config;
     this.#emit = emit;

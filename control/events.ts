@@ -57,9 +57,11 @@ export interface AppEvents {
     /** The worker's, for whoever mends it. */
     stack?: string;
   };
+  /** A worker that died is ready again. */
   "worker-restarted": { worker: number; downMs: number };
   /** Our rules are gone although we did not remove them: new connections pass us by. */
   "rules-lost": { message: string; retryMs: number };
+  /** Our rules are in place again. */
   "rules-restored": { downMs: number };
 }
 
@@ -82,7 +84,9 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   error: "error",
   warning: "warn",
   "worker-died": "error",
+  /** A worker that died is ready again. */
   "worker-restarted": "info",
   "rules-lost": "error",
+  /** Our rules are in place again. */
   "rules-restored": "info",
 };

@@ -16,11 +16,13 @@ export type StartErrorCode =
 
 /** A start that failed and was undone. */
 export class StartError extends Error {
+  /** As for every error: the class. */
   override readonly name = "StartError";
+  /** For programs. */
   readonly code: StartErrorCode;
   /** What the user can do about it. */
   readonly hint: string;
-  /** @param message what failed, colon, the detail. */
+  /** `message` is what failed, colon, the detail. */
   constructor(code: StartErrorCode, message: string, hint: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
