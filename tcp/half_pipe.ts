@@ -156,7 +156,7 @@ export class HalfPipe {
   /** Source to sink through the buffer; MORE when the source may have more. */
   #copy(): number {
     const { sys, buffer, pipes } = this.#carrier;
-    const mayKeep = pipes.hasSpare();
+    const mayKeep = this.#pipe !== null || pipes.hasSpare();
     const got = sys.recv(this.#source, buffer.pointer, PIPE_BYTES, mayKeep ? 0 : MSG_PEEK);
     if (got <= 0) return this.#sourceGaveNothing(got);
     const sent = sys.send(this.#sink, buffer.pointer, got, MSG_NOSIGNAL);
@@ -186,8 +186,8 @@ export class HalfPipe {
   /** Puts what the sink refused into a pipe. */
   #keepRest(taken: number, got: number): number {
     const { sys, arena, buffer, pipes } = this.#carrier;
-    const pipe = pipes.borrow()!;
-    this.#pipe = pipe;
+    // What came while the sink was stalled is copied with the pipe of the last time still in hand.
+    const pipe = this.#pipe ??= pipes.borrow()!;
     this.#inPipe = got - taken;
     this.blocked = true;
     // An empty pipe of PIPE_BYTES takes this in one piece; were it ever otherwise, bytes would be missing from

@@ -1,0 +1,252 @@
+/**
+ * Connections of the real relay (Connection, HalfPipe, PipePool, Reactor) over the simulated kernel, and the two
+ * peers of each: what they have sent, what has reached them, and what must be true of both.
+ *
+ * @module
+ */
+import { archOf, Arena, ECONNRESET, EPIPE, ETIMEDOUT, Reactor } from "../ffi/mod.ts";
+import { Connection } from "../tcp/connection.ts";
+import type { TcpSettings } from "../tcp/settings.ts";
+import { type ConnectionEnd, CONTEXT_BYTES, TcpContext } from "../tcp/worker_context.ts";
+import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
+import { assert, assertEquals, assertGreaterOrEqual } from "./assert.ts";
+import { FakeKernel } from "./fake_kernel.ts";
+import { FakeSocket } from "./fake_socket.ts";
+
+/** Timeouts of the relay under test. */
+export const CONNECT_TIMEOUT_MS = 3_000, IDLE_TIMEOUT_MS = 10_000, HALF_CLOSED_TIMEOUT_MS = 5_000;
+
+const SETTINGS: TcpSettings = {
+  mode: "tproxy",
+  port: 7870,
+  source: "own",
+  bypassMark: 0,
+  maxConnections: 100,
+  maxConnectionsPerClient: 0,
+  connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  idleTimeoutMs: IDLE_TIMEOUT_MS,
+  halfClosedTimeoutMs: HALF_CLOSED_TIMEOUT_MS,
+  keepaliveSeconds: 0,
+  userTimeoutMs: 0,
+  maxPipes: 0,
+};
+
+/** Byte number `position` of a stream: no two streams are alike, and no stretch of one repeats soon. */
+function fill(stream: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let i = 0, at = position; i < length; i++, at++) {
+    bytes[i] = at * 167 + (at >> 8) * 59 + (at >> 16) * 83 + stream * 101;
+  }
+  return bytes;
+}
+
+/** Whoever is at the other end of one of the relay's sockets. */
+export class Peer {
+  sent = 0;
+  received = 0;
+  finished = false;
+  /** Finished before it died, and every byte had been taken from the socket by then. */
+  finishedInTime = false;
+  diedOf = 0;
+
+  constructor(readonly socket: FakeSocket, readonly stream: number) {}
+
+  send(length: number): void {
+    if (this.finished || !this.socket.isAlive) return;
+    this.socket.peerSends(fill(this.stream, this.sent, length));
+    this.sent += length;
+  }
+
+  finish(): void {
+    if (!this.socket.isAlive) return;
+    this.finished = true;
+    this.socket.peerFinishes();
+  }
+
+  die(error: number): void {
+    if (!this.socket.isAlive) return;
+    this.finishedInTime = this.finished && this.socket.isDrained;
+    this.diedOf = error;
+    this.socket.peerDies(error);
+  }
+
+  /** Reads, and holds what it got against what `from` has sent. */
+  read(length: number, from: Peer): void {
+    const bytes = this.socket.peerReads(length);
+    assertEquals(
+      bytes,
+      fill(from.stream, this.received, bytes.length),
+      `stream ${from.stream} at ${this.received}`,
+    );
+    this.received += bytes.length;
+    assertGreaterOrEqual(from.sent, this.received);
+  }
+}
+
+/** One connection under test. */
+export class Flow {
+  readonly connection: Connection;
+  connected = false;
+  end: ConnectionEnd | undefined;
+  ownerToldOfEnd = 0;
+
+  constructor(
+    readonly world: RelayWorld,
+    readonly client: Peer,
+    readonly upstream: Peer,
+  ) {
+    upstream.socket.connect();
+    const { context, kernel } = world;
+    const [clientFd, upstreamFd] = [kernel.install(client.socket), kernel.install(upstream.socket)];
+    const addresses = { client: new Uint8Array(28), destination: new Uint8Array(28) };
+    world.flowOf.set(addresses.client, this);
+    this.connection = new Connection(context, world, clientFd, upstreamFd, -1, addresses);
+    this.connection.start();
+  }
+
+  get isOpen(): boolean {
+    return this.end === undefined;
+  }
+
+  get isHealthy(): boolean {
+    return this.isOpen && this.client.diedOf === 0 && this.upstream.diedOf === 0;
+  }
+
+  accept(): void {
+    if (this.connected || !this.upstream.socket.isAlive) return;
+    this.connected = true;
+    this.upstream.socket.peerAccepts();
+  }
+
+  /** Everything that was sent has arrived, and with it every end of stream. */
+  assertDelivered(): void {
+    for (const [from, to] of [[this.client, this.upstream], [this.upstream, this.client]] as const) {
+      if (to.diedOf !== 0) continue;
+      assertEquals(to.received, from.sent, `stream ${from.stream}: bytes that arrived, of those sent`);
+      if (from.finished) assert(to.socket.peerSeesEnd, `stream ${from.stream}: no end of stream`);
+    }
+  }
+
+  /** What is written in the flow record is what the peers have seen. */
+  assertEndIsTrue(): void {
+    const { end, client, upstream } = this;
+    assert(end !== undefined, `streams ${client.stream} and ${upstream.stream} have not ended`);
+    assertEquals(this.ownerToldOfEnd, 1);
+    const died = [client, upstream].filter((peer) => peer.diedOf !== 0);
+    if (end.reason === "closed") {
+      for (const peer of died) {
+        assert(peer.finishedInTime, `stream ${peer.stream} died and was called closed`);
+      }
+      this.assertDelivered();
+      return;
+    }
+    for (const peer of [client, upstream]) {
+      assertEquals(peer.socket.closed, "reset", `stream ${peer.stream}: ended by ${end.reason}`);
+    }
+    const blamed = end.side === "client" ? client : upstream;
+    switch (end.reason) {
+      case "reset":
+        assert([ECONNRESET, EPIPE].includes(blamed.diedOf) || blamed.diedOf === ETIMEDOUT && died.length > 0);
+        break;
+      case "lost":
+        assertEquals(blamed.diedOf, ETIMEDOUT);
+        break;
+      case "refused":
+        assert(!this.connected && upstream.diedOf !== 0);
+        break;
+      case "connect-timeout":
+        assert(!this.connected);
+        break;
+      case "idle-timeout":
+        this.#assertSilentFor(IDLE_TIMEOUT_MS);
+        break;
+      case "half-closed-timeout":
+        assert(client.finished || upstream.finished);
+        this.#assertSilentFor(HALF_CLOSED_TIMEOUT_MS);
+        break;
+      default:
+        throw new Error(`ended by ${end.reason}, for which there was no cause`);
+    }
+  }
+
+  #assertSilentFor(timeoutMs: number): void {
+    // Activity is stamped in ticks of 100 ms.
+    const eventMs = Math.max(this.client.socket.eventMs, this.upstream.socket.eventMs);
+    assertGreaterOrEqual(this.world.kernel.nowMs - eventMs, timeoutMs - 100);
+  }
+}
+
+/** A worker's worth of relay. */
+export class RelayWorld {
+  readonly kernel = new FakeKernel(archOf());
+  readonly reactor: Reactor;
+  readonly context: TcpContext;
+  readonly flows: Flow[] = [];
+  readonly flowOf = new Map<Uint8Array, Flow>();
+  readonly counters = new Float64Array(COUNTERS.length);
+
+  constructor(maxPipes: number) {
+    const arena = new Arena(CONTEXT_BYTES + 16 * 1024);
+    this.reactor = new Reactor(this.kernel, arena, archOf());
+    this.context = new TcpContext({
+      sys: this.kernel,
+      arena,
+      reactor: this.reactor,
+      settings: { ...SETTINGS, maxPipes },
+      counters: {
+        values: this.counters,
+        slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
+          typeof COUNTERS[number],
+          number
+        >,
+      },
+      openConnections: new Int32Array(1),
+      clientLimit: undefined,
+      onFlow: (client, _destination, _local, bytesUp, bytesDown, _durationMs, end) => {
+        const flow = this.flowOf.get(client)!;
+        flow.end = end;
+        assertEquals(bytesUp, flow.upstream.socket.bytesGiven);
+        assertEquals(bytesDown, flow.client.socket.bytesGiven);
+      },
+      onWarning: () => {},
+    });
+  }
+
+  openFlow(receiveCapacity: number, sendCapacity: number): void {
+    const stream = 2 * this.flows.length;
+    const socket = () => new FakeSocket(receiveCapacity, sendCapacity);
+    this.flows.push(new Flow(this, new Peer(socket(), stream), new Peer(socket(), stream + 1)));
+  }
+
+  onConnectionEnd(connection: Connection): void {
+    this.flows.find((flow) => flow.connection === connection)!.ownerToldOfEnd++;
+  }
+
+  /** Bytes taken and not handed over are in pipes: none is anywhere else, none is there twice. */
+  assertBytesAccountedFor(): void {
+    const held = this.flows.filter((flow) => flow.isOpen).reduce(
+      (sum, { client, upstream }) =>
+        sum + client.socket.bytesTaken - upstream.socket.bytesGiven +
+        upstream.socket.bytesTaken - client.socket.bytesGiven,
+      0,
+    );
+    assertEquals(this.kernel.bytesInPipes, held, "bytes in pipes");
+  }
+
+  /** Everything is given back once every connection has ended. */
+  assertNothingLeft(): void {
+    assertEquals(this.reactor.timers.size, 0, "timers");
+    assertEquals(
+      this.kernel.openDescriptors,
+      1 + 2 * this.context.pipes.count,
+      "descriptors: epoll and pipes",
+    );
+    this.context.pipes.close();
+    assertEquals(
+      this.kernel.openDescriptors,
+      1,
+      "descriptors when the pool is closed: a pipe was not given back",
+    );
+    assertEquals(this.context.pipes.count, 0);
+  }
+}
