@@ -12,7 +12,7 @@ export interface Contestant {
   readonly name: string;
   /** Head of its column. */
   readonly title: string;
-  /** Threads that carry bytes. With more than one it gets all CPUs, with one the relay's. */
+  /** Threads that carry bytes. With more than one it gets the load's CPU too. */
   readonly threads: number;
   /** Its version, or why it cannot take part. */
   probe(): Promise<Probe>;

@@ -10,12 +10,12 @@
 import { parseArgs } from "node:util";
 import { type Contestant, type Probe } from "./contestant.ts";
 import { CONTESTANTS, REFERENCE } from "./contestants.ts";
+import { type CpuPlacement, describePlacement, parseCpuPlacement } from "./cpu_placement.ts";
 import { describeMachine, type Machine, sampleBusyness } from "./machine.ts";
 import { type Durations, type Measure, MEASURES, type Sample } from "./measures.ts";
 import { buildNative, NativeBuildError } from "./native.ts";
 import { renderReport } from "./report.ts";
 import { type RoundResult, runRounds } from "./rounds.ts";
-import type { CpuPlacement } from "./running_contestant.ts";
 
 const USAGE = `usage: bench tcp [options]
 
@@ -130,19 +130,14 @@ function choose<T extends { readonly name: string }>(
   return all.filter(({ name }) => names.includes(name));
 }
 
-function parseCpus(text: string | undefined): CpuPlacement {
+function parseCpus(text: string | undefined): CpuPlacement | undefined {
   if (text === "none" || (text === undefined && navigator.hardwareConcurrency < 2)) return undefined;
-  const [relay, load, ...more] = (text ?? "0:1").split(":");
-  if (!relay || !load || more.length > 0) {
-    throw new UsageError(`--cpus: "${text}" found, RELAY:LOAD or none wanted, for example 0:1`);
+  try {
+    return parseCpuPlacement(text);
+  } catch (error) {
+    if (error instanceof RangeError) throw new UsageError(`--cpus: ${error.message}`);
+    throw error;
   }
-  return { relay, load };
-}
-
-function describePlacement(cpus: CpuPlacement): string {
-  if (cpus === undefined) return "No process is bound to a CPU.";
-  return `Relays with one thread on CPU ${cpus.relay}, clients and servers on CPU ${cpus.load}; relays with more ` +
-    "threads on any.";
 }
 
 function describe({ cpu, cpus, kernel, memoryGiB }: Machine): string {

@@ -7,7 +7,7 @@
  *           grown by for each (Pss; user space alone, the kernel's socket buffers are the same for all), and how
  *           many descriptors each takes. Comes first, so that nothing else has grown the process.
  * bulk1/8   One stream and eight, server to client: payload bits a second, and the relay's CPU time for 10^9 bytes.
- * connect   New connections: connect, one byte each way, an orderly close by the client; so many under way at once
+ * connect   New connections: connect, one byte each way, an orderly close by both; so many under way at once
  *           that the relay never waits for the next. With the relay's CPU time for 100,000 of them.
  * ping1/64  64 bytes each way on one connection and on 64: requests a second, and their latency.
  *

@@ -5,18 +5,17 @@
  */
 import { Lab, type LabProcess } from "../tests/lab/mod.ts";
 import type { Contestant } from "./contestant.ts";
+import type { CpuPlacement } from "./cpu_placement.ts";
 import { intercept } from "./interception.ts";
 import type { NativePrograms } from "./native.ts";
 import { type ProcessUsage, readCpuSeconds, readUsage } from "./process_usage.ts";
 import { SERVER_ADDRESS, startTcpLab } from "./tcp_lab.ts";
 
-/** Which CPUs the relay, and the load with its servers, are bound to; undefined: the scheduler decides. */
-export type CpuPlacement = { readonly relay: string; readonly load: string } | undefined;
-
 /** What all contestants are started with. */
 export interface Stage {
   readonly native: NativePrograms;
-  readonly cpus: CpuPlacement;
+  /** Undefined: the scheduler decides. */
+  readonly cpus: CpuPlacement | undefined;
   /** Connections a relay must be able to carry at once, and the descriptors it may have. */
   readonly connections: number;
   readonly descriptors: number;
@@ -42,7 +41,12 @@ export class RunningContestant implements AsyncDisposable {
   /** @throws {Error} when the relay does not get ready. */
   static async start(contestant: Contestant, stage: Stage): Promise<RunningContestant> {
     const directory = await Deno.makeTempDir({ prefix: "pellucid-bench-" });
-    const lab = await startTcpLab(contestant.relay === undefined);
+    const gatewayCpus = gatewayCpusOf(contestant, stage.cpus);
+    const lab = await startTcpLab({
+      forwards: contestant.relay === undefined,
+      placement: stage.cpus,
+      gatewayCpus: gatewayCpus ?? "",
+    });
     try {
       const servers = lab.host("internet").spawn([...pin(stage.cpus?.load), stage.native.load, "serve"]);
       await servers.stdout.waitFor((line) => line === "ready" || undefined, 5_000);
@@ -54,9 +58,8 @@ export class RunningContestant implements AsyncDisposable {
       const gateway = lab.host("gateway");
       if (!spec.bringsRules) await intercept(gateway);
       const argv = await spec.command({ ...stage, gateway, directory });
-      const cpus = contestant.threads === 1 ? stage.cpus?.relay : undefined;
       const begin = performance.now();
-      const relay = gateway.spawn([...pin(cpus), ...argv]);
+      const relay = gateway.spawn([...pin(gatewayCpus), ...argv]);
       await spec.ready(relay);
       const startMs = performance.now() - begin;
       return new RunningContestant(contestant, stage, startMs, lab, relay, directory);
@@ -104,6 +107,12 @@ export class RunningContestant implements AsyncDisposable {
     await this.lab.stop();
     await Deno.remove(this.directory, { recursive: true });
   }
+}
+
+/** More threads than one would gain nothing on one CPU: they share the load's. */
+function gatewayCpusOf({ threads }: Contestant, placement: CpuPlacement | undefined): string | undefined {
+  if (placement === undefined) return undefined;
+  return threads > 1 ? `${placement.relay},${placement.load}` : placement.relay;
 }
 
 function pin(cpus: string | undefined): string[] {

@@ -5,6 +5,7 @@
  * @module
  */
 import { Lab } from "../tests/lab/mod.ts";
+import { type CpuPlacement, steeringSysctls } from "./cpu_placement.ts";
 
 /** The gateway's interface towards the client. */
 export const LAN_INTERFACE = "lan0";
@@ -13,17 +14,35 @@ export const SERVER_ADDRESS = "198.51.100.1";
 /** So many addresses, from the first on, can be dialled: all of the prefix but its ends. */
 export const SERVER_ADDRESSES = 64;
 
-/**
- * `forwards`: the gateway passes packets on. For a relay it does not, so that nothing but the relay can carry
- * bytes: rules that miss a connection show as a failure and not as a fast relay.
- */
-export function startTcpLab(forwards: boolean): Promise<Lab> {
+/** What differs between contestants. */
+export interface TcpLabOptions {
+  /**
+   * The gateway passes packets on. For a relay it does not, so that nothing but the relay can carry bytes: rules
+   * that miss a connection show as a failure and not as a fast relay.
+   */
+  readonly forwards: boolean;
+  readonly placement: CpuPlacement | undefined;
+  /** CPUs of the gateway. */
+  readonly gatewayCpus: string;
+}
+
+/** Client, gateway and internet, IPv4. */
+export function startTcpLab({ forwards, placement, gatewayCpus }: TcpLabOptions): Promise<Lab> {
+  const loadSysctls = steeringSysctls(placement, placement?.load ?? "");
   return Lab.start({
     hosts: {
-      client: { routes: [{ to: "default", via: "192.0.2.1" }] },
-      gateway: { forwarding: forwards, routes: [{ to: "default", via: "203.0.113.2" }] },
-      // An address on lo makes its whole prefix local.
-      internet: { addresses: [`${SERVER_ADDRESS}/24`], routes: [{ to: "default", via: "203.0.113.1" }] },
+      client: { routes: [{ to: "default", via: "192.0.2.1" }], sysctls: loadSysctls },
+      gateway: {
+        forwarding: forwards,
+        routes: [{ to: "default", via: "203.0.113.2" }],
+        sysctls: steeringSysctls(placement, gatewayCpus),
+      },
+      internet: {
+        // An address on lo makes its whole prefix local.
+        addresses: [`${SERVER_ADDRESS}/24`],
+        routes: [{ to: "default", via: "203.0.113.1" }],
+        sysctls: loadSysctls,
+      },
     },
     links: [
       {

@@ -17,6 +17,7 @@ enum {
     SOURCE_PORT = 7002, /* sends for ever */
     SINK_PORT = 7003,   /* discards for ever */
     VERIFY_PORT = 7004, /* see load_verify.c */
+    ONCE_PORT = 7005,   /* sends back what it got first and closes */
     EVENTS = 256,
 };
 

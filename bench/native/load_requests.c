@@ -1,9 +1,9 @@
 /*
- * Requests to the echo server.
+ * Requests.
  *
- * connect: each request is a connection of its own: connect, one byte each way, an orderly close by the client.
- * The client keeps the TIME_WAIT that this leaves, and so does a relay on its own side, so the requests go to
- * `spread` addresses in turn: each of them has all ephemeral ports.
+ * connect: each request is a connection of its own: connect, one byte each way, an orderly close by the server and
+ * then by the client. A relay keeps TIME_WAIT sockets of both its sides, so the requests go to `spread` addresses in
+ * turn: each of them has all ephemeral ports.
  * pingpong: 64 bytes each way, again and again, one request at a time on each of `count` connections.
  * idle: `count` connections that have carried one byte each way (so a relay has dialled) and then rest.
  */
@@ -54,7 +54,7 @@ static void send_byte(struct request *request) {
 static void start_connection(struct request *request) {
     request->sent = false;
     request->started = now_ns();
-    request->fd = dial(options, ECHO_PORT, dialled++);
+    request->fd = dial(options, ONCE_PORT, dialled++);
     if (request->fd < 0) {
         fail(-request->fd);
         return;

@@ -1,4 +1,4 @@
-/* The servers, all of them in one thread: echo, source, sink and verify. */
+/* The servers, all of them in one thread: echo, once, source, sink and verify. */
 #include "load.h"
 
 #include <errno.h>
@@ -10,10 +10,10 @@
 #include <unistd.h>
 
 /* An event's data: what the descriptor is, and the descriptor, so that a connection needs no memory. */
-enum role { ECHO, SOURCE, SINK, VERIFY, ROLES };
+enum role { ECHO, ONCE, SOURCE, SINK, VERIFY, ROLES };
 enum { LISTENS = 1 << 8, ROLE_SHIFT = 32 };
 
-static const int ports[ROLES] = {ECHO_PORT, SOURCE_PORT, SINK_PORT, VERIFY_PORT};
+static const int ports[ROLES] = {ECHO_PORT, ONCE_PORT, SOURCE_PORT, SINK_PORT, VERIFY_PORT};
 static char buffer[64 * 1024];
 static int epoll_fd, zeros_fd;
 static struct exchange *exchanges[1024]; /* by descriptor; a verified exchange is the only one with state */
@@ -26,9 +26,20 @@ static void listen_as(enum role role) {
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0)
         die("socket");
+    /* The connection and its byte are then one event. */
+    if (role == ONCE && setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof one) < 0) die("TCP_DEFER_ACCEPT");
     if (bind(fd, (struct sockaddr *)&any, sizeof any) < 0) die("bind to port %d", ports[role]);
     if (listen(fd, 4096) < 0) die("listen");
     watch(epoll_fd, fd, EPOLLIN | EPOLLET, (uint64_t)(role | LISTENS) << ROLE_SHIFT | (unsigned)fd);
+}
+
+/* False when the byte is not there yet. */
+static bool answer_once(int fd) {
+    ssize_t n = recv(fd, buffer, sizeof buffer, 0);
+    if (n < 0 && errno == EAGAIN) return false;
+    if (n > 0) send(fd, buffer, n, MSG_NOSIGNAL);
+    close(fd);
+    return true;
 }
 
 static void accept_all(int listener, enum role role) {
@@ -42,6 +53,7 @@ static void accept_all(int listener, enum role role) {
             if (errno == ECONNABORTED) continue;
             return;
         }
+        if (role == ONCE && answer_once(fd)) continue;
         if (role == VERIFY) {
             if (fd >= (int)(sizeof exchanges / sizeof *exchanges)) {
                 close(fd);
@@ -106,6 +118,7 @@ void serve(void) {
             unsigned role = events[i].data.u64 >> ROLE_SHIFT;
             if (role & LISTENS) accept_all(fd, role & ~LISTENS);
             else if (role == ECHO) echo(fd, events[i].events);
+            else if (role == ONCE) answer_once(fd);
             else if (role == SOURCE) source(fd);
             else if (role == SINK) sink(fd);
             else verify(fd);

@@ -1,0 +1,71 @@
+/**
+ * Which CPU does whose work.
+ *
+ * The relay gets a CPU of its own, the clients and servers another. With veth alone that would be half the truth:
+ * the kernel handles a packet's arrival on the CPU that sent it, so much of the gateway's work would be done on the
+ * load's CPU, which then is what limits the figures. Receive packet steering (RPS) puts each host's arrivals on that
+ * host's CPU, as if the hosts were machines.
+ *
+ * @module
+ */
+
+/** CPU lists as taskset(1) takes them. */
+export interface CpuPlacement {
+  readonly relay: string;
+  readonly load: string;
+  /** Whether arriving packets are steered too. */
+  readonly steers: boolean;
+}
+
+/** Linux 6.4 has it in every network namespace; rps_cpus of a queue can be set by real root only. */
+const DEFAULT_MASK = "net/core/rps_default_mask";
+
+/** @param text RELAY:LOAD; undefined: CPU 0 for the relay, 1 for the load. @throws {RangeError} when it is not that. */
+export function parseCpuPlacement(text = "0:1"): CpuPlacement {
+  const match = /^([\d,-]+):([\d,-]+)$/.exec(text);
+  if (match === null) {
+    throw new RangeError(`CPUs "${text}" found, RELAY:LOAD or none wanted, for example 0:1`);
+  }
+  const [, relay, load] = match as unknown as [string, string, string];
+  for (const list of [relay, load]) cpuMask(list);
+  return { relay, load, steers: canSteer() };
+}
+
+/** Settings for a host whose interfaces are yet to be made, so that its packets arrive on `cpus`. */
+export function steeringSysctls(placement: CpuPlacement | undefined, cpus: string): Record<string, string> {
+  return placement?.steers === true ? { [DEFAULT_MASK]: cpuMask(cpus) } : {};
+}
+
+/** A sentence for the report. */
+export function describePlacement(placement: CpuPlacement | undefined): string {
+  if (placement === undefined) return "No process is bound to a CPU.";
+  const { relay, load, steers } = placement;
+  const packets = steers
+    ? "packets arrive on the CPU of the host they are for"
+    : "packets arrive on the CPU that sent them (this kernel has no per-namespace packet steering)";
+  return `Relays with one thread on CPU ${relay}, with more on ${relay},${load}; clients and servers on CPU ${load}; ` +
+    `${packets}.`;
+}
+
+/** `0,2-3` → `d`. @throws {RangeError} when it is no list of CPUs below 32. */
+export function cpuMask(list: string): string {
+  let mask = 0;
+  for (const part of list.split(",")) {
+    const match = /^(\d+)(?:-(\d+))?$/.exec(part);
+    const first = Number(match?.[1]), last = Number(match?.[2] ?? first);
+    if (match === null || last >= 32 || first > last) {
+      throw new RangeError(`CPU list "${list}": numbers and ranges below 32 wanted, for example 0,2-3`);
+    }
+    for (let cpu = first; cpu <= last; cpu++) mask |= 1 << cpu;
+  }
+  return (mask >>> 0).toString(16);
+}
+
+function canSteer(): boolean {
+  try {
+    return Deno.statSync(`/proc/sys/${DEFAULT_MASK}`).isFile;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
