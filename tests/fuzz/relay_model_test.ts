@@ -218,5 +218,5 @@ class Director {
 }
 
 Deno.test("relay: every script of peers and kernel ends well", () => {
-  fc.assert(fc.property(script, (plan) => new Director(plan).run()), { numRuns: 400 });
+  fc.assert(fc.property(script, (plan) => new Director(plan).run()), { numRuns: 2000 });
 });
