@@ -146,9 +146,15 @@ function redirectChains(intent: InterceptIntent): Chain[] {
     verdict: { kind: "redirect", port: intent.port },
     why: "a new connection goes to the listener; conntrack remembers where it was going",
   };
-  // The kernel translates packets only while some nat chain exists, so these chains stay, empty, for draining.
-  const why =
-    "Empty while draining: without any nat chain the kernel would stop translating open connections.";
+  // Stays while draining: the kernel translates the packets of open connections only while there is some nat
+  // chain, and tracks connections only while some rule asks for one.
+  const open: Rule = {
+    id: "open",
+    during: "always",
+    matches: [{ kind: "flowOriginal" }],
+    verdict: { kind: "pass" },
+    why: "open connections are translated only while a rule here asks conntrack",
+  };
   const chains: Chain[] = [];
   if (intent.from.length > 0) {
     chains.push({
@@ -157,8 +163,8 @@ function redirectChains(intent: InterceptIntent): Chain[] {
       hook: "prerouting",
       priority: "dstnat",
       interfaces: intent.from,
-      why: `Traffic of other hosts. ${why}`,
-      rules: [...notForUs("intercept"), first],
+      why: "Traffic of other hosts.",
+      rules: [...notForUs("intercept"), first, open],
     });
   }
   if (intent.local) {
@@ -168,8 +174,8 @@ function redirectChains(intent: InterceptIntent): Chain[] {
       hook: "output",
       priority: "dstnat",
       interfaces: "any",
-      why: `This host's own traffic. ${why}`,
-      rules: [...sentByUs(intent, "intercept"), ...notForUs("intercept"), first],
+      why: "This host's own traffic.",
+      rules: [...sentByUs(intent, "intercept"), ...notForUs("intercept"), first, open],
     });
   }
   return chains;

@@ -50,8 +50,11 @@ const CLOSE_TIMEOUT_MS = 2_000;
 /** The real thing: `Deno.Command`. */
 export class HostExec implements Exec {
   readonly #env: Record<string, string>;
+  readonly #prefix: readonly string[];
 
-  constructor() {
+  /** `prefix` is put before every command: `["ip", "netns", "exec", NAME]` acts on another network namespace. */
+  constructor(prefix: readonly string[] = []) {
+    this.#prefix = prefix;
     // Debian keeps nft and ip where an ordinary user's PATH does not look. Messages are read by programs: no translation.
     this.#env = { PATH: `${Deno.env.get("PATH") ?? ""}:/usr/sbin:/sbin:/usr/bin:/bin`, LC_ALL: "C" };
   }
@@ -60,7 +63,7 @@ export class HostExec implements Exec {
     argv: readonly string[],
     options: { stdin?: string; timeoutMs?: number } = {},
   ): Promise<ExecResult> {
-    const [program = "", ...args] = argv;
+    const [program = "", ...args] = [...this.#prefix, ...argv];
     const timeout = AbortSignal.timeout(options.timeoutMs ?? RUN_TIMEOUT_MS);
     let child: Deno.ChildProcess;
     try {
@@ -91,7 +94,7 @@ export class HostExec implements Exec {
   }
 
   open(argv: readonly string[]): ExecSession {
-    const [program = "", ...args] = argv;
+    const [program = "", ...args] = [...this.#prefix, ...argv];
     return new HostSession(
       new Deno.Command(program, {
         args,
