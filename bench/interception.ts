@@ -10,11 +10,11 @@ import { LAN_INTERFACE } from "./tcp_lab.ts";
 /** Where every contestant listens. */
 export const RELAY_PORT = 7870;
 
-/** Makes `gateway` hand new TCP connections from its LAN to {@linkcode RELAY_PORT}, by TPROXY. */
-export async function intercept(gateway: LabHost): Promise<void> {
+/** Makes `gateway` hand new TCP connections from its LAN to {@linkcode RELAY_PORT}. */
+export async function intercept(gateway: LabHost, mode: "tproxy" | "redirect"): Promise<void> {
   const plan = buildPlan({
     ...DEFAULT_KERNEL_NUMBERS,
-    tcp: "tproxy",
+    tcp: mode,
     from: [LAN_INTERFACE],
     local: false,
     port: RELAY_PORT,

@@ -56,7 +56,7 @@ export class RunningContestant implements AsyncDisposable {
       }
 
       const gateway = lab.host("gateway");
-      if (!spec.bringsRules) await intercept(gateway);
+      if (!spec.bringsRules) await intercept(gateway, "tproxy");
       const argv = await spec.command({ ...stage, gateway, directory });
       const begin = performance.now();
       const relay = gateway.spawn([...pin(gatewayCpus), ...argv]);
