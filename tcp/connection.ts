@@ -291,6 +291,8 @@ export function dialFailure(errno: number): ConnectionEnd {
   switch (errno) {
     case ECONNREFUSED:
     case ECONNRESET:
+    // Accepted, finished and reset before we heard of any of it.
+    case EPIPE:
       return { reason: "refused", side: "upstream" };
     case EHOSTUNREACH:
     case ENETUNREACH:

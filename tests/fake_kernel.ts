@@ -33,7 +33,12 @@ const PAGE_BYTES = 4096;
 
 /** Both ends of one pipe: the pieces in its slots. */
 class FakePipe {
-  slots: Uint8Array[] = [];
+  readonly slots: Uint8Array[] = [];
+  constructor(readonly capacity: number) {}
+
+  get freeSlots(): number {
+    return this.capacity - this.slots.length;
+  }
 }
 
 interface PipeEnd {
@@ -59,7 +64,7 @@ export class FakeKernel implements Syscalls {
   readonly #open = new Map<number, FakeSocket | PipeEnd | FakeEpoll>();
   readonly #epoll = new FakeEpoll();
   nowMs = 1_000_000;
-  /** What a pipe can hold, as F_GETPIPE_SZ answers. */
+  /** What new pipes can hold: 8192 is what an unprivileged user gets who has many. */
   pipeBytes = PIPE_SLOTS * PAGE_BYTES;
   /** Whether pipe2 answers EMFILE. */
   outOfDescriptors = false;
@@ -170,20 +175,21 @@ export class FakeKernel implements Syscalls {
   pipe2(fds: Pointer): number {
     this.#count();
     if (this.outOfDescriptors) return -EMFILE;
-    const pipe = new FakePipe();
+    const pipe = new FakePipe(this.pipeBytes / PAGE_BYTES);
     const ends = [this.install({ pipe, writes: false }), this.install({ pipe, writes: true })];
     new Int32Array(memoryAt(fds, 8).buffer).set(ends);
     return 0;
   }
 
-  fcntl(_fd: number, command: number): number {
-    return command === F_GETPIPE_SZ ? this.pipeBytes : notSimulated("fcntl");
+  fcntl(fd: number, command: number): number {
+    this.#count();
+    return command === F_GETPIPE_SZ ? this.#pipeEnd(fd, true).capacity * PAGE_BYTES : notSimulated("fcntl");
   }
 
   write(fd: number, buffer: Pointer, length: number): number {
     this.#count();
-    const { slots } = this.#pipeEnd(fd, true);
-    const bytes = memoryAt(buffer, Math.min(length, (PIPE_SLOTS - slots.length) * PAGE_BYTES)).slice();
+    const { slots, freeSlots } = this.#pipeEnd(fd, true);
+    const bytes = memoryAt(buffer, Math.min(length, freeSlots * PAGE_BYTES)).slice();
     if (bytes.length === 0) return -EAGAIN;
     for (let at = 0; at < bytes.length; at += PAGE_BYTES) slots.push(bytes.slice(at, at + PAGE_BYTES));
     return bytes.length;
@@ -198,8 +204,8 @@ export class FakeKernel implements Syscalls {
 
   #spliceIn(from: number, to: number, length: number): number {
     const socket = this.#socket(from);
-    const { slots } = this.#pipeEnd(to, true);
-    const room = Math.min(length, (PIPE_SLOTS - slots.length) * this.fragmentBytes);
+    const { slots, freeSlots } = this.#pipeEnd(to, true);
+    const room = Math.min(length, freeSlots * this.fragmentBytes);
     if (room === 0) return -EAGAIN;
     const limit = this.#nextLimit(Math.min(room, socket.readable), () => this.wake(from));
     if (limit === 0 && socket.readable > 0) return -EAGAIN;

@@ -9,7 +9,7 @@ import { Connection } from "../tcp/connection.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
 import { type ConnectionEnd, CONTEXT_BYTES, TcpContext } from "../tcp/worker_context.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
-import { assert, assertEquals, assertGreaterOrEqual } from "./assert.ts";
+import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "./assert.ts";
 import { FakeKernel } from "./fake_kernel.ts";
 import { FakeSocket } from "./fake_socket.ts";
 
@@ -91,6 +91,7 @@ export class Flow {
   readonly connection: Connection;
   connected = false;
   end: ConnectionEnd | undefined;
+  endMs = 0;
   ownerToldOfEnd = 0;
 
   constructor(
@@ -159,7 +160,7 @@ export class Flow {
         assert(upstream.diedUnseen);
         break;
       case "connect-timeout":
-        assert(!this.connected || (upstream.diedUnseen && upstream.diedOf === ETIMEDOUT));
+        assert(upstream.socket.eventMs === 0 || (upstream.diedUnseen && upstream.diedOf === ETIMEDOUT));
         break;
       case "idle-timeout":
         this.#assertSilentFor(IDLE_TIMEOUT_MS);
@@ -173,10 +174,21 @@ export class Flow {
     }
   }
 
+  /** A timeout came when it was due, as far as the clock did not jump over that; timers have whole seconds. */
+  assertEndedInTime(clockRanFromMs: number): void {
+    const reason = this.end!.reason;
+    if (reason !== "idle-timeout" && reason !== "half-closed-timeout") return;
+    const timeoutMs = reason === "idle-timeout" ? IDLE_TIMEOUT_MS : HALF_CLOSED_TIMEOUT_MS;
+    assertLessOrEqual(this.endMs, Math.max(clockRanFromMs, this.#eventMs() + timeoutMs) + 1_300);
+  }
+
+  #eventMs(): number {
+    return Math.max(this.client.socket.eventMs, this.upstream.socket.eventMs);
+  }
+
   #assertSilentFor(timeoutMs: number): void {
     // Activity is stamped in ticks of 100 ms.
-    const eventMs = Math.max(this.client.socket.eventMs, this.upstream.socket.eventMs);
-    assertGreaterOrEqual(this.world.kernel.nowMs - eventMs, timeoutMs - 100);
+    assertGreaterOrEqual(this.endMs - this.#eventMs(), timeoutMs - 100);
   }
 }
 
@@ -209,6 +221,7 @@ export class RelayWorld {
       onFlow: (client, _destination, _local, bytesUp, bytesDown, _durationMs, end) => {
         const flow = this.flowOf.get(client)!;
         flow.end = end;
+        flow.endMs = this.kernel.nowMs;
         assertEquals(bytesUp, flow.upstream.socket.bytesGiven);
         assertEquals(bytesDown, flow.client.socket.bytesGiven);
       },
@@ -226,8 +239,10 @@ export class RelayWorld {
     this.flows.find((flow) => flow.connection === connection)!.ownerToldOfEnd++;
   }
 
-  /** Bytes taken and not handed over are in pipes: none is anywhere else, none is there twice. */
+  /** Bytes taken and not handed over are in pipes, of which there are not too many: none is lost, none twice. */
   assertBytesAccountedFor(): void {
+    const { maxPipes } = this.context.settings;
+    assertLessOrEqual(this.context.pipes.count, maxPipes);
     const held = this.flows.filter((flow) => flow.isOpen).reduce(
       (sum, { client, upstream }) =>
         sum + client.socket.bytesTaken - upstream.socket.bytesGiven +

@@ -1,0 +1,134 @@
+import {
+  EADDRNOTAVAIL,
+  ECONNREFUSED,
+  ECONNRESET,
+  EHOSTUNREACH,
+  EMFILE,
+  ENETUNREACH,
+  ENOBUFS,
+  EPIPE,
+  ETIMEDOUT,
+} from "../ffi/mod.ts";
+import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/assert.ts";
+import {
+  CONNECT_TIMEOUT_MS,
+  type Flow,
+  HALF_CLOSED_TIMEOUT_MS,
+  IDLE_TIMEOUT_MS,
+  RelayWorld,
+} from "../tests/relay_world.ts";
+import { dialFailure } from "./connection.ts";
+import type { ConnectionEnd } from "./worker_context.ts";
+
+/** Runs one flow: before each wait of the loop the next of `acts`; then time passes until the flow has ended. */
+function play(...acts: ((flow: Flow) => void)[]): { end: ConnectionEnd; afterMs: number; flow: Flow } {
+  const world = new RelayWorld(2);
+  const { kernel, reactor } = world;
+  const startMs = kernel.nowMs;
+  world.openFlow(65536, 65536);
+  const flow = world.flows[0]!;
+  kernel.onIdle = (timeoutMs) => {
+    if (!flow.isOpen) return reactor.stop();
+    const act = acts.shift();
+    if (act !== undefined) act(flow);
+    else kernel.nowMs += timeoutMs;
+  };
+  reactor.run();
+  const afterMs = flow.endMs - startMs;
+  flow.assertEndIsTrue();
+  world.assertNothingLeft();
+  return { end: flow.end!, afterMs, flow };
+}
+
+Deno.test("dialFailure: what the errors of connect mean", () => {
+  const cases: [number, ConnectionEnd][] = [
+    [ECONNREFUSED, { reason: "refused", side: "upstream" }],
+    [ECONNRESET, { reason: "refused", side: "upstream" }],
+    [EPIPE, { reason: "refused", side: "upstream" }],
+    [EHOSTUNREACH, { reason: "unreachable", side: "upstream" }],
+    [ENETUNREACH, { reason: "unreachable", side: "upstream" }],
+    [ETIMEDOUT, { reason: "connect-timeout", side: "upstream" }],
+    [EMFILE, { reason: "limit", side: "proxy" }],
+    [EADDRNOTAVAIL, { reason: "limit", side: "proxy" }],
+    [ENOBUFS, { reason: "error", side: "upstream" }],
+  ];
+  for (const [errno, wanted] of cases) assertEquals(dialFailure(errno), wanted);
+});
+
+Deno.test("connection: a destination that refuses resets the client", () => {
+  const { end, flow } = play((flow) => flow.upstream.die(ECONNREFUSED));
+  assertEquals(end, { reason: "refused", side: "upstream" });
+  assertEquals(flow.client.socket.closed, "reset");
+});
+
+Deno.test("connection: accepted, finished and reset in one moment is refused", () => {
+  const { end } = play((flow) => {
+    flow.accept();
+    flow.upstream.finish();
+    flow.upstream.die(ECONNRESET);
+  });
+  assertEquals(end, { reason: "refused", side: "upstream" });
+});
+
+Deno.test("connection: a destination that never answers is given up in time", () => {
+  const { end, afterMs } = play();
+  assertEquals(end, { reason: "connect-timeout", side: "upstream" });
+  assertGreaterOrEqual(afterMs, CONNECT_TIMEOUT_MS);
+  assertLessOrEqual(afterMs, CONNECT_TIMEOUT_MS + 1100);
+});
+
+Deno.test("connection: each half closes by itself", () => {
+  const { end, flow } = play(
+    (flow) => flow.accept(),
+    ({ client }) => {
+      client.send(1000);
+      client.finish();
+    },
+    ({ client, upstream }) => {
+      upstream.read(Infinity, client);
+      assertEquals(upstream.socket.peerSeesEnd, true);
+      assertEquals(client.socket.peerSeesEnd, false);
+      upstream.send(50_000);
+    },
+    ({ client, upstream }) => {
+      client.read(Infinity, upstream);
+      upstream.finish();
+    },
+  );
+  assertEquals(end.reason, "closed");
+  assertEquals([flow.client.received, flow.upstream.received], [50_000, 1000]);
+});
+
+Deno.test("connection: a reset goes through in both directions, past bytes that wait", () => {
+  for (const side of ["client", "upstream"] as const) {
+    const other = side === "client" ? "upstream" : "client";
+    const { end, flow } = play(
+      (flow) => flow.accept(),
+      // The other side reads nothing: its buffers and a pipe fill up.
+      (flow) => flow[side].send(400_000),
+      (flow) => flow[side].die(ECONNRESET),
+    );
+    assertEquals(end, { reason: "reset", side });
+    assertEquals(flow[other].socket.closed, "reset");
+  }
+});
+
+Deno.test("connection: a stalled reader stops the sender", () => {
+  let taken = 0;
+  play(
+    (flow) => flow.accept(),
+    ({ upstream }) => upstream.send(5_000_000),
+    ({ upstream }) => taken = upstream.socket.bytesTaken,
+  );
+  // The client's send buffer, and a pipe with 16 pages of 4 KiB.
+  assertLessOrEqual(taken, 65536 + 65536);
+});
+
+Deno.test("connection: silence ends it, sooner when one half is closed", () => {
+  const idle = play((flow) => flow.accept());
+  assertEquals(idle.end, { reason: "idle-timeout", side: "proxy" });
+  assertLessOrEqual(idle.afterMs, IDLE_TIMEOUT_MS + 1100);
+  const halfClosed = play((flow) => flow.accept(), (flow) => flow.client.finish());
+  assertEquals(halfClosed.end, { reason: "half-closed-timeout", side: "proxy" });
+  assertLessOrEqual(halfClosed.afterMs, HALF_CLOSED_TIMEOUT_MS + 1100);
+});
