@@ -35,6 +35,7 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
+import { livenessDueMs, setLiveness } from "./liveness.ts";
 import type { ConnectionEnd, TcpContext } from "./worker_context.ts";
 
 /** What every socket of a connection is watched for. */
@@ -66,6 +67,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
   readonly #startMs: number;
   #activeTick: number;
   #deferred = false;
+  #livenessSet = false;
   #state: "dialling" | "relaying" | "over" = "dialling";
   /** The slot this connection is counted in, see client_limit.ts. */
   readonly clientSlot: number;
@@ -122,14 +124,18 @@ export class Connection extends Timer implements EventHandler, Deferred {
       this.#end({ reason: "connect-timeout", side: "upstream" });
       return;
     }
-    const timeout = this.#idleTimeoutMs();
     const idle = (this.#context.reactor.timers.tick - this.#activeTick) * TICK_MS;
-    if (idle < timeout) {
-      this.#context.reactor.timers.schedule(this, timeout - idle);
-    } else {
+    const left = this.#idleTimeoutMs() - idle;
+    if (left <= 0) {
       const halfClosed = this.#up.ended || this.#down.ended;
       this.#end({ reason: halfClosed ? "half-closed-timeout" : "idle-timeout", side: "proxy" });
+      return;
     }
+    if (!this.#livenessSet && this.#ageMs() >= livenessDueMs(this.#context.settings)) {
+      this.#livenessSet = true;
+      setLiveness(this.#context, this.#upstream);
+    }
+    this.#scheduleCheck(left);
   }
 
   /** Ends the connection at once because the worker does. */
@@ -144,7 +150,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     }
     if ((events & EPOLLOUT) === 0) return;
     this.#state = "relaying";
-    this.#scheduleIdle();
+    this.#scheduleCheck(this.#idleTimeoutMs());
     if (this.#context.reactor.add(this.#client, WATCHED, this) < 0) {
       this.#end({ reason: "limit", side: "proxy" });
       return;
@@ -200,7 +206,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     }
     // An error here (ENOTCONN) means that the sink was reset: its own event says so.
     this.#context.sys.shutdown(half === this.#up ? this.#upstream : this.#client, SHUT_WR);
-    this.#scheduleIdle();
+    this.#scheduleCheck(this.#idleTimeoutMs());
   }
 
   /** An error that the socket reports by itself, not through a read or a write. */
@@ -227,11 +233,17 @@ export class Connection extends Timer implements EventHandler, Deferred {
     return timeout === 0 ? Infinity : timeout;
   }
 
-  #scheduleIdle(): void {
-    const timers = this.#context.reactor.timers;
-    const timeout = this.#idleTimeoutMs();
-    if (timeout === Infinity) timers.cancel(this);
-    else timers.schedule(this, timeout);
+  #ageMs(): number {
+    return this.#context.reactor.now - this.#startMs;
+  }
+
+  /** @param idleLeftMs until the connection will have been idle for too long; it may be active again by then. */
+  #scheduleCheck(idleLeftMs: number): void {
+    const { reactor, settings } = this.#context;
+    const livenessLeftMs = this.#livenessSet ? Infinity : livenessDueMs(settings) - this.#ageMs();
+    const delayMs = Math.min(idleLeftMs, livenessLeftMs);
+    if (delayMs === Infinity) reactor.timers.cancel(this);
+    else reactor.timers.schedule(this, Math.max(0, delayMs));
   }
 
   #end(end: ConnectionEnd): void {
@@ -268,11 +280,10 @@ export class Connection extends Timer implements EventHandler, Deferred {
   }
 
   #report(end: ConnectionEnd): void {
-    const { onFlow, sys, peer, length, reactor } = this.#context;
+    const { onFlow, sys, peer, length } = this.#context;
     if (onFlow === undefined || this.#addresses === undefined) return;
     length.words[0] = SOCKADDR_IN6_BYTES;
     const named = sys.getsockname(this.#upstream, peer.pointer, length.pointer) === 0;
-    const durationMs = reactor.now - this.#startMs;
     const { client, destination } = this.#addresses;
     onFlow(
       client,
@@ -280,7 +291,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
       named ? peer.bytes : undefined,
       this.#up.bytes,
       this.#down.bytes,
-      durationMs,
+      Math.round(this.#ageMs()),
       end,
     );
   }

@@ -13,7 +13,6 @@ import {
   IP_TRANSPARENT,
   IPV6_TRANSPARENT,
   setSockaddrPort,
-  SO_KEEPALIVE,
   SO_MARK,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
@@ -25,13 +24,8 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
   SOL_TCP,
-  TCP_KEEPCNT,
-  TCP_KEEPIDLE,
-  TCP_KEEPINTVL,
   TCP_NODELAY,
-  TCP_USER_TIMEOUT,
 } from "../ffi/mod.ts";
-import { KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES } from "./listener_socket.ts";
 import type { TcpContext } from "./worker_context.ts";
 
 /**
@@ -70,15 +64,6 @@ function setOptions(context: TcpContext, fd: number): number {
   if (settings.bypassMark !== 0) {
     result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, context.mark.pointer, 4);
   }
-  if (settings.keepaliveSeconds > 0) {
-    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, one.pointer, 4);
-    result ||= setInt(context, fd, SOL_TCP, TCP_KEEPIDLE, settings.keepaliveSeconds);
-    result ||= setInt(context, fd, SOL_TCP, TCP_KEEPINTVL, KEEPALIVE_INTERVAL_SECONDS);
-    result ||= setInt(context, fd, SOL_TCP, TCP_KEEPCNT, KEEPALIVE_PROBES);
-  }
-  if (settings.userTimeoutMs > 0) {
-    result ||= setInt(context, fd, SOL_TCP, TCP_USER_TIMEOUT, settings.userTimeoutMs);
-  }
   return result;
 }
 
@@ -95,9 +80,4 @@ function bindToClient(context: TcpContext, fd: number, withPort: boolean): numbe
     : sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4);
   result ||= sys.bind(fd, peer.pointer, sockaddrLength(peer.bytes));
   return result;
-}
-
-function setInt(context: TcpContext, fd: number, level: number, name: number, setting: number): number {
-  context.value.words[0] = setting;
-  return context.sys.setsockopt(fd, level, name, context.value.pointer, 4);
 }

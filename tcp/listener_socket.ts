@@ -20,12 +20,8 @@ import {
   type Socket,
   type SocketFactory,
 } from "../ffi/mod.ts";
+import { KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES } from "./liveness.ts";
 import type { TcpSettings } from "./settings.ts";
-
-/** Between two keepalive probes, and how many may stay unanswered (TCP_KEEPINTVL, TCP_KEEPCNT). */
-export const KEEPALIVE_INTERVAL_SECONDS = 15;
-/** Unanswered probes until a peer counts as gone. */
-export const KEEPALIVE_PROBES = 8;
 
 /** The kernel lowers it to net.core.somaxconn; it also bounds half-open connections (tcp(7)). */
 const BACKLOG = 65535;
