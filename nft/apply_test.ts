@@ -1,0 +1,68 @@
+import { assert, assertEquals, assertRejects } from "../tests/assert.ts";
+import { APPLY_CASES } from "../tests/kernel/nft_apply_cases.ts";
+import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
+import { applyPlan } from "./apply.ts";
+import { detectHost } from "./detect.ts";
+import { FakeExec } from "./fake_exec.ts";
+import { isRuleApplyError } from "./rule_apply_error.ts";
+import { planForHost, verifyPlan } from "./verify.ts";
+
+const INTERFACES = ["lan0", "wan0"];
+
+for (const { name, run } of APPLY_CASES) {
+  Deno.test(`fake host: ${name}`, () => run(new FakeExec({ interfaces: INTERFACES })));
+}
+
+Deno.test("applyPlan: a host without IPv6 gets the IPv4 half", async () => {
+  const exec = new FakeExec({ interfaces: INTERFACES, ipv6: false });
+  const host = await detectHost(exec);
+  assertEquals(host.findings.map(({ code }) => code), ["no-ipv6"]);
+  await using _rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  assertEquals(await verifyPlan(planForHost(gatewayPlan(), host), exec), []);
+  assertEquals((await verifyPlan(gatewayPlan(), exec)).length, 2);
+});
+
+Deno.test("applyPlan: without owner tables the table is a plain one", async () => {
+  const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["flags owner"] });
+  const host = await detectHost(exec);
+  assertEquals(host.findings.map(({ code }) => code), ["no-owner-tables"]);
+  await using rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  assertEquals(rules.hold, "plain");
+});
+
+Deno.test("applyPlan: says what the host lacks, and only when the plan needs it", async () => {
+  const cases = [
+    [{ missing: ["nft"] }, "nft-missing", "redirect"],
+    [{ missing: ["ip"] }, "ip-missing", "tproxy"],
+    [{ privileged: false }, "not-privileged", "tproxy"],
+    [{ lacks: ["tproxy to"] }, "no-tproxy", "tproxy"],
+    [{ lacks: ["redirect to"] }, "no-redirect", "redirect"],
+    [{ lacks: ["fib daddr"] }, "no-fib", "tproxy"],
+  ] as const;
+  for (const [options, code, tcp] of cases) {
+    const exec = new FakeExec({ interfaces: INTERFACES, ...options });
+    const host = await detectHost(exec);
+    assert(host.findings.some((finding) => finding.code === code), code);
+    const error = await assertRejects(() => applyPlan(gatewayPlan({ tcp }), { exec, host, hold: "owner" }));
+    assert(isRuleApplyError(error, "check"), code);
+  }
+  const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["tproxy to"] });
+  const host = await detectHost(exec);
+  await using _rules = await applyPlan(gatewayPlan({ tcp: "redirect" }), { exec, host, hold: "owner" });
+});
+
+Deno.test("AppliedRules.lost: resolves when the holder dies, not when we revert", async () => {
+  const exec = new FakeExec({ interfaces: INTERFACES });
+  const host = await detectHost(exec);
+  const killed = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  exec.sessions[0]!.kill();
+  assertEquals(await killed.lost, "the nft process that holds our table ended: SIGKILL");
+  await killed.revert();
+  const reverted = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  await reverted.revert();
+  const still = Symbol();
+  assertEquals(
+    await Promise.race([reverted.lost, new Promise((resolve) => setTimeout(() => resolve(still), 10))]),
+    still,
+  );
+});

@@ -1,0 +1,114 @@
+/**
+ * Applying rules on a real kernel: the cases the fake also runs, and what only a kernel can show.
+ *
+ * @module
+ */
+import { applyPlan, cleanup, detectHost, isRuleApplyError, planForHost, verifyPlan } from "../../nft/mod.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
+import { gatewayLab, labTest } from "../lab/mod.ts";
+import { APPLY_CASES } from "./nft_apply_cases.ts";
+import { gatewayPlan, labExec } from "./nft_lab.ts";
+
+for (const { name, run } of APPLY_CASES) {
+  labTest(`nft: ${name}`, async () => {
+    await using lab = await gatewayLab();
+    await run(labExec(lab.host("gateway")));
+  });
+}
+
+/** Polls until `nft list tables` is empty; the time it took. */
+async function untilNoTable(list: () => Promise<string>): Promise<number> {
+  const start = performance.now();
+  while (await list() !== "") {
+    if (performance.now() - start > 5_000) throw new Error("the table is still there after 5 s");
+  }
+  return performance.now() - start;
+}
+
+labTest(
+  "nft: an owned table outlives another program's flush, and no other process can change it",
+  async () => {
+    await using lab = await gatewayLab();
+    const exec = labExec(lab.host("gateway"));
+    const host = await detectHost(exec);
+    await using _rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+    await exec.run(["nft", "flush", "ruleset"]);
+    assertEquals((await exec.run(["nft", "delete", "table", "inet", "pellucid"])).code, 1);
+    assertEquals(await verifyPlan(planForHost(gatewayPlan(), host), exec), []);
+  },
+);
+
+labTest("nft: kill -9 of the holder takes the table away within a second and is reported", async () => {
+  await using lab = await gatewayLab();
+  const exec = labExec(lab.host("gateway"));
+  const rules = await applyPlan(gatewayPlan(), { exec, host: await detectHost(exec), hold: "owner" });
+  // Signals that a terminal or service manager sends to every process of ours are not its end.
+  const holder = (await exec.run(["sh", "-c", "grep -lx nft /proc/[0-9]*/comm"])).stdout.split("/")[2]!;
+  for (const signal of ["-INT", "-TERM", "-HUP"]) await exec.run(["kill", signal, holder]);
+  await rules.enterDrain();
+  await exec.run(["kill", "-9", holder]);
+  const tookMs = await untilNoTable(async () => (await exec.run(["nft", "list", "tables"])).stdout);
+  assert(tookMs <= 1000, `${tookMs} ms`);
+  assertStringIncludes(await rules.lost, "ended");
+  await rules.revert();
+  assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+});
+
+labTest(
+  "nft: kill -9 of the program takes the table away within a second; a fresh start works at once",
+  async () => {
+    await using lab = await gatewayLab();
+    const gateway = lab.host("gateway");
+    const exec = labExec(gateway);
+    const main = new URL("nft_holder_main.ts", import.meta.url).pathname;
+    await using program = gateway.deno(main, [JSON.stringify(gatewayPlan())]);
+    await program.stdout.waitFor((line) => line === "applied" || undefined, 15_000);
+    await program.kill("SIGKILL");
+    const tookMs = await untilNoTable(async () => (await exec.run(["nft", "list", "tables"])).stdout);
+    assert(tookMs <= 1000, `${tookMs} ms`);
+
+    const host = await detectHost(exec);
+    const plan = planForHost(gatewayPlan(), host);
+    assertEquals((await verifyPlan(plan, exec)).map(({ kind }) => kind), ["table"]);
+    const rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+    assertEquals(await verifyPlan(plan, exec), []);
+    await rules.revert();
+    assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+  },
+);
+
+labTest(
+  "nft: a route of somebody else in our routing table fails the start and leaves nothing of ours",
+  async () => {
+    await using lab = await gatewayLab();
+    const exec = labExec(lab.host("gateway"));
+    const host = await detectHost(exec);
+    const foreign = ["default", "via", "2001:db8:ffff::2", "table", "7873", "metric", "1024"];
+    assertEquals((await exec.run(["ip", "-6", "route", "add", ...foreign])).code, 0);
+    const error = await assertRejects(() => applyPlan(gatewayPlan(), { exec, host, hold: "owner" }));
+    assert(isRuleApplyError(error, "apply"), `${error}`);
+    assertStringIncludes(error.message, "File exists");
+    assertEquals((await exec.run(["nft", "list", "tables"])).stdout, "");
+    assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+    assertStringIncludes(
+      (await exec.run(["ip", "-6", "route", "show", "table", "7873"])).stdout,
+      "2001:db8:ffff::2",
+    );
+  },
+);
+
+labTest("nft: verify finds one removed rule and one removed route", async () => {
+  await using lab = await gatewayLab();
+  const exec = labExec(lab.host("gateway"));
+  const host = await detectHost(exec);
+  await applyPlan(gatewayPlan(), { exec, host, hold: "plain" });
+  const chain = await exec.run(["nft", "-a", "list", "chain", "inet", "pellucid", "tproxy_prerouting"]);
+  const handle = /first: .* # handle (\d+)$/m.exec(chain.stdout)![1]!;
+  const argv = ["nft", "delete", "rule", "inet", "pellucid", "tproxy_prerouting", "handle", handle];
+  assertEquals((await exec.run(argv)).code, 0);
+  assertEquals((await exec.run("ip -4 route flush table 7873".split(" "))).code, 0);
+  const found = (await verifyPlan(planForHost(gatewayPlan(), host), exec)).map(({ message }) => message);
+  assertEquals(found.length, 2, found.join("\n"));
+  assertStringIncludes(found[0]!, 'rule "first: ');
+  assertStringIncludes(found[1]!, "route 4 7873 local default lo is missing");
+});
