@@ -20,15 +20,19 @@ export interface CpuPlacement {
 /** Linux 6.4 has it in every network namespace; rps_cpus of a queue can be set by real root only. */
 const DEFAULT_MASK = "net/core/rps_default_mask";
 
-/** @param text RELAY:LOAD; undefined: CPU 0 for the relay, 1 for the load. @throws {RangeError} when it is not that. */
-export function parseCpuPlacement(text = "0:1"): CpuPlacement {
+/**
+ * @param text RELAY:LOAD; undefined: CPU 0 for the relay, 1 for the load
+ * @param steers whether to steer packets where the kernel can
+ * @throws {RangeError} when the text is not that
+ */
+export function parseCpuPlacement(text = "0:1", steers = true): CpuPlacement {
   const match = /^([\d,-]+):([\d,-]+)$/.exec(text);
   if (match === null) {
     throw new RangeError(`CPUs "${text}" found, RELAY:LOAD or none wanted, for example 0:1`);
   }
   const [, relay, load] = match as unknown as [string, string, string];
-  for (const list of [relay, load]) cpuMask(list);
-  return { relay, load, steers: canSteer() };
+  for (const list of [relay, load]) parseCpuList(list);
+  return { relay, load, steers: steers && canSteer() };
 }
 
 /** Settings for a host whose interfaces are yet to be made, so that its packets arrive on `cpus`. */
@@ -42,23 +46,26 @@ export function describePlacement(placement: CpuPlacement | undefined): string {
   const { relay, load, steers } = placement;
   const packets = steers
     ? "packets arrive on the CPU of the host they are for"
-    : "packets arrive on the CPU that sent them (this kernel has no per-namespace packet steering)";
+    : "the kernel handles a packet's arrival on the CPU that sent it";
   return `Relays with one thread on CPU ${relay}, with more on ${relay},${load}; clients and servers on CPU ${load}; ` +
     `${packets}.`;
 }
 
-/** `0,2-3` → `d`. @throws {RangeError} when it is no list of CPUs below 32. */
+/** `0,2-3` → `d`. */
 export function cpuMask(list: string): string {
-  let mask = 0;
-  for (const part of list.split(",")) {
+  return parseCpuList(list).reduce((mask, cpu) => (mask | 1 << cpu) >>> 0, 0).toString(16);
+}
+
+/** `0,2-3` → 0, 2, 3. @throws {RangeError} when it is no list of CPUs below 32. */
+export function parseCpuList(list: string): number[] {
+  return list.split(",").flatMap((part) => {
     const match = /^(\d+)(?:-(\d+))?$/.exec(part);
     const first = Number(match?.[1]), last = Number(match?.[2] ?? first);
     if (match === null || last >= 32 || first > last) {
       throw new RangeError(`CPU list "${list}": numbers and ranges below 32 wanted, for example 0,2-3`);
     }
-    for (let cpu = first; cpu <= last; cpu++) mask |= 1 << cpu;
-  }
-  return (mask >>> 0).toString(16);
+    return Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  });
 }
 
 function canSteer(): boolean {

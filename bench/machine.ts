@@ -26,17 +26,35 @@ export async function describeMachine(): Promise<Machine> {
   };
 }
 
+/** Time of all or some CPUs since boot, in ticks. */
+export interface CpuTimes {
+  readonly idle: number;
+  readonly all: number;
+}
+
+/** Part of the time between two readings, 0 to 1, that was in use. */
+export function busyBetween(before: CpuTimes, after: CpuTimes): number {
+  return 1 - (after.idle - before.idle) / Math.max(1, after.all - before.all);
+}
+
 /** Part of all CPUs' time, 0 to 1, that was in use during the next second: what disturbs a benchmark. */
 export async function sampleBusyness(): Promise<number> {
   const before = await readCpuTimes();
   await new Promise((resolve) => setTimeout(resolve, 1000));
-  const after = await readCpuTimes();
-  return 1 - (after.idle - before.idle) / (after.all - before.all);
+  return busyBetween(before, await readCpuTimes());
 }
 
-/** First line of /proc/stat: user nice system idle iowait irq softirq steal, in ticks (proc_stat(5)). */
-async function readCpuTimes(): Promise<{ idle: number; all: number }> {
-  const [line] = (await Deno.readTextFile("/proc/stat")).split("\n");
-  const times = line!.trim().split(/\s+/).slice(1, 9).map(Number);
-  return { idle: times[3]! + times[4]!, all: times.reduce((sum, time) => sum + time, 0) };
+/** @param cpus numbers of CPUs; default: all of them together */
+export async function readCpuTimes(cpus?: readonly number[]): Promise<CpuTimes> {
+  const names = cpus?.map((cpu) => `cpu${cpu}`) ?? ["cpu"];
+  let idle = 0, all = 0;
+  for (const line of (await Deno.readTextFile("/proc/stat")).split("\n")) {
+    // proc_stat(5): user nice system idle iowait irq softirq steal; the guests' times are in user and nice already.
+    const [name, ...words] = line.split(/\s+/);
+    if (!names.includes(name!)) continue;
+    const times = words.slice(0, 8).map(Number);
+    idle += times[3]! + times[4]!;
+    all += times.reduce((sum, time) => sum + time, 0);
+  }
+  return { idle, all };
 }

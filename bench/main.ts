@@ -14,7 +14,7 @@ import { type CpuPlacement, describePlacement, parseCpuPlacement } from "./cpu_p
 import { describeMachine, type Machine, sampleBusyness } from "./machine.ts";
 import { type Durations, type Measure, MEASURES, type Sample } from "./measures.ts";
 import { buildNative, NativeBuildError } from "./native.ts";
-import { renderReport } from "./report.ts";
+import { renderBusy, renderReport } from "./report.ts";
 import { type RoundResult, runRounds } from "./rounds.ts";
 
 const USAGE = `usage: bench tcp [options]
@@ -24,6 +24,7 @@ const USAGE = `usage: bench tcp [options]
   --rounds N               default 5
   --quick                  2 short rounds: to see that it works, not to publish
   --cpus RELAY:LOAD        CPUs of the relay, and of the clients with their servers (default 0:1), or "none"
+  --no-steering            let a packet's arrival be handled by the CPU that sent it
 
 The whole run takes about a quarter of an hour. Leave the machine alone meanwhile.
 `;
@@ -54,7 +55,7 @@ async function main(args: string[]): Promise<number> {
   }
   const measures = choose("--only", MEASURES, values.only);
   const chosen = choose("--contestants", CONTESTANTS, values.contestants);
-  const cpus = parseCpus(values.cpus);
+  const cpus = parseCpus(values.cpus, values["no-steering"] !== true);
 
   const native = await buildNative();
   const machine = await describeMachine();
@@ -108,6 +109,7 @@ function parse(args: string[]) {
         rounds: { type: "string" },
         quick: { type: "boolean" },
         cpus: { type: "string" },
+        "no-steering": { type: "boolean" },
         help: { type: "boolean", short: "h" },
       },
     });
@@ -130,10 +132,10 @@ function choose<T extends { readonly name: string }>(
   return all.filter(({ name }) => names.includes(name));
 }
 
-function parseCpus(text: string | undefined): CpuPlacement | undefined {
+function parseCpus(text: string | undefined, steers: boolean): CpuPlacement | undefined {
   if (text === "none" || (text === undefined && navigator.hardwareConcurrency < 2)) return undefined;
   try {
-    return parseCpuPlacement(text);
+    return parseCpuPlacement(text, steers);
   } catch (error) {
     if (error instanceof RangeError) throw new UsageError(`--cpus: ${error.message}`);
     throw error;
@@ -168,10 +170,11 @@ function renderProgress({ round, measure, contestant, sample, error }: RoundResu
 
 function renderSample(name: string, sample: Sample): string {
   const measure: Measure | undefined = MEASURES.find((one) => one.name === name);
-  return (measure?.metrics ?? [])
+  const figures = (measure?.metrics ?? [])
     .filter(({ key }) => sample[key] !== undefined)
-    .map(({ key, digits }) => `${key} ${sample[key]!.toFixed(digits)}`)
-    .join("  ");
+    .map(({ key, digits }) => `${key} ${sample[key]!.toFixed(digits)}`);
+  const busy = renderBusy(sample);
+  return [...figures, ...(busy === undefined ? [] : [`CPUs ${busy}`])].join("  ");
 }
 
 if (import.meta.main) {

@@ -12,10 +12,12 @@
  * ping1/64  64 bytes each way on one connection and on 64: requests a second, and their latency.
  *
  * CPU time is the relay's own: user and system time of all its threads. Kernel work that packets cause on the
- * load's CPU is nobody's. Plain forwarding has no process, so it has neither CPU time nor memory.
+ * load's CPU is nobody's. How busy the two CPUs were says what limited a run: a figure that the load's CPU limits is
+ * a lower bound for the relay. Plain forwarding has no process, so it has neither CPU time nor memory.
  *
  * @module
  */
+import { busyBetween, readCpuTimes } from "./machine.ts";
 import type { LoadResult, RunningContestant } from "./running_contestant.ts";
 import { SERVER_ADDRESSES } from "./tcp_lab.ts";
 
@@ -28,7 +30,10 @@ export interface Metric {
   readonly better: "more" | "less";
 }
 
-/** What one run of a measure found, by metric; a metric that does not apply is absent. */
+/**
+ * What one run of a measure found, by metric; a metric that does not apply is absent. Where a load was run on bound
+ * CPUs, `gatewayBusy` and `loadBusy` say what part of their time was in use.
+ */
 export type Sample = Readonly<Record<string, number>>;
 
 /** How long each run takes. */
@@ -119,10 +124,11 @@ function bulk(name: string, title: string, streams: number): Measure {
       { key: "cpuSeconds", title: `${title}: CPU s a GB`, digits: 3, better: "less" },
     ],
     run: async (running, { bulkSeconds, warmupMs }) => {
-      const { result, cpuSeconds } = await load(running, "bulk", streams, bulkSeconds, warmupMs);
+      const { result, cpuSeconds, busy } = await load(running, "bulk", streams, bulkSeconds, warmupMs);
       return {
         gbitPerSecond: figure(result, "bytes") * 8 / 1e9 / figure(result, "seconds"),
         ...costOf(running, cpuSeconds, figure(result, "bytesTotal") / 1e9),
+        ...busy,
       };
     },
   };
@@ -130,10 +136,11 @@ function bulk(name: string, title: string, streams: number): Measure {
 
 async function measureConnect(running: RunningContestant, durations: Durations): Promise<Sample> {
   const { requestSeconds, warmupMs } = durations;
-  const { result, cpuSeconds } = await load(running, "connect", IN_FLIGHT, requestSeconds, warmupMs);
+  const { result, cpuSeconds, busy } = await load(running, "connect", IN_FLIGHT, requestSeconds, warmupMs);
   return {
     perSecond: figure(result, "requests") / figure(result, "seconds"),
     ...costOf(running, cpuSeconds, figure(result, "requestsTotal") / 1e5),
+    ...busy,
   };
 }
 
@@ -147,11 +154,12 @@ function pingPong(name: string, title: string, connections: number): Measure {
       { key: "p99us", title: `${title}: p99, µs`, digits: 0, better: "less" },
     ],
     run: async (running, { requestSeconds, warmupMs }) => {
-      const { result } = await load(running, "pingpong", connections, requestSeconds, warmupMs);
+      const { result, busy } = await load(running, "pingpong", connections, requestSeconds, warmupMs);
       return {
         perSecond: figure(result, "requests") / figure(result, "seconds"),
         p50us: figure(result, "p50us"),
         p99us: figure(result, "p99us"),
+        ...busy,
       };
     },
   };
@@ -162,20 +170,38 @@ export async function verifyRelay(running: RunningContestant): Promise<void> {
   await running.load("verify", ["--bytes", `${64 * 2 ** 20}`], 30);
 }
 
+interface LoadRun {
+  readonly result: LoadResult;
+  /** Of the relay. */
+  readonly cpuSeconds: number;
+  readonly busy: Sample;
+}
+
 async function load(
   running: RunningContestant,
   mode: string,
   count: number,
   seconds: number,
   warmupMs: number,
-): Promise<{ result: LoadResult; cpuSeconds: number }> {
-  const before = await running.cpuSeconds();
+): Promise<LoadRun> {
+  const { gatewayCpus, loadCpus } = running;
+  const read = async () => ({
+    cpuSeconds: await running.cpuSeconds(),
+    gateway: await readCpuTimes(gatewayCpus),
+    load: await readCpuTimes(loadCpus),
+  });
+  const before = await read();
   // deno-fmt-ignore
   const result = await running.load(mode, [
     "--count", `${count}`, "--seconds", `${seconds}`, "--warmup-ms", `${warmupMs}`,
     "--spread", `${SERVER_ADDRESSES}`,
   ], seconds);
-  return { result, cpuSeconds: await running.cpuSeconds() - before };
+  const after = await read();
+  const busy = gatewayCpus === undefined || loadCpus === undefined ? {} : {
+    gatewayBusy: busyBetween(before.gateway, after.gateway),
+    loadBusy: busyBetween(before.load, after.load),
+  };
+  return { result, cpuSeconds: after.cpuSeconds - before.cpuSeconds, busy };
 }
 
 function costOf(running: RunningContestant, cpuSeconds: number, units: number): { cpuSeconds?: number } {

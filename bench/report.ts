@@ -4,9 +4,9 @@
  * @module
  */
 import type { Contestant } from "./contestant.ts";
-import type { Measure, Metric } from "./measures.ts";
+import type { Measure, Metric, Sample } from "./measures.ts";
 import type { RoundResult } from "./rounds.ts";
-import { type Figure, summarize } from "./summary.ts";
+import { type Figure, median, summarize } from "./summary.ts";
 
 /** What a report is made of. */
 export interface Report {
@@ -31,9 +31,41 @@ export function renderReport(report: Report): string {
     row(["", ...contestants.map(({ title }) => title)]),
     row(["---", ...contestants.map(() => "---:")]),
     ...measures.flatMap((measure) => measure.metrics.map((metric) => renderMetric(report, measure, metric))),
+    ...renderLimits(report),
     ...renderErrors(report.results),
     "",
   ].join("\n");
+}
+
+/** Which CPU a run kept busy is what limited it. */
+function renderLimits({ contestants, measures, results }: Report): string[] {
+  const rows = measures.flatMap(({ name }) => {
+    const cells = contestants.map((contestant) => {
+      const samples = results.filter((one) => one.measure === name && one.contestant === contestant.name)
+        .flatMap(({ sample }) => sample?.["loadBusy"] === undefined ? [] : [sample]);
+      if (samples.length === 0) return undefined;
+      const middle = (key: string) => median(samples.map((sample) => sample[key]!));
+      return renderBusy({ gatewayBusy: middle("gatewayBusy"), loadBusy: middle("loadBusy") });
+    });
+    return cells.every((cell) => cell === undefined)
+      ? []
+      : [row([name, ...cells.map((cell) => cell ?? "–")])];
+  });
+  if (rows.length === 0) return [];
+  return [
+    "",
+    "How busy the gateway's and the load's CPUs were, in percent (medians): the fuller one limited the run.",
+    "",
+    row(["", ...contestants.map(({ title }) => title)]),
+    row(["---", ...contestants.map(() => "---:")]),
+    ...rows,
+  ];
+}
+
+/** `gateway / load` in percent; undefined when the sample does not say. */
+export function renderBusy({ gatewayBusy, loadBusy }: Sample): string | undefined {
+  if (gatewayBusy === undefined || loadBusy === undefined) return undefined;
+  return `${Math.round(100 * gatewayBusy)} / ${Math.round(100 * loadBusy)}`;
 }
 
 function renderMetric({ contestants, results, reference }: Report, measure: Measure, metric: Metric): string {

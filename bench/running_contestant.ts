@@ -5,7 +5,7 @@
  */
 import { Lab, type LabProcess } from "../tests/lab/mod.ts";
 import type { Contestant } from "./contestant.ts";
-import type { CpuPlacement } from "./cpu_placement.ts";
+import { type CpuPlacement, parseCpuList } from "./cpu_placement.ts";
 import { intercept } from "./interception.ts";
 import type { NativePrograms } from "./native.ts";
 import { type ProcessUsage, readCpuSeconds, readUsage } from "./process_usage.ts";
@@ -68,6 +68,17 @@ export class RunningContestant implements AsyncDisposable {
       await Deno.remove(directory, { recursive: true });
       throw error;
     }
+  }
+
+  /** CPUs the relay is bound to; undefined: any. */
+  get gatewayCpus(): readonly number[] | undefined {
+    const list = gatewayCpusOf(this.contestant, this.stage.cpus);
+    return list === undefined ? undefined : parseCpuList(list);
+  }
+
+  /** CPUs the clients and servers are bound to; undefined: any. */
+  get loadCpus(): readonly number[] | undefined {
+    return this.stage.cpus === undefined ? undefined : parseCpuList(this.stage.cpus.load);
   }
 
   /** Starts the load generator's client; it runs beside the servers. */
