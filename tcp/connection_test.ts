@@ -8,6 +8,10 @@ import {
   ENOBUFS,
   EPIPE,
   ETIMEDOUT,
+  SO_KEEPALIVE,
+  SOL_SOCKET,
+  SOL_TCP,
+  TCP_KEEPIDLE,
 } from "../ffi/mod.ts";
 import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/assert.ts";
 import {
@@ -15,6 +19,7 @@ import {
   type Flow,
   HALF_CLOSED_TIMEOUT_MS,
   IDLE_TIMEOUT_MS,
+  KEEPALIVE_SECONDS,
   RelayWorld,
 } from "../tests/relay_world.ts";
 import { dialFailure } from "./connection.ts";
@@ -131,4 +136,19 @@ Deno.test("connection: silence ends it, sooner when one half is closed", () => {
   const halfClosed = play((flow) => flow.accept(), (flow) => flow.client.finish());
   assertEquals(halfClosed.end, { reason: "half-closed-timeout", side: "proxy" });
   assertLessOrEqual(halfClosed.afterMs, HALF_CLOSED_TIMEOUT_MS + 1100);
+});
+
+Deno.test("connection: only one that has lived as long asks for keepalive probes", () => {
+  const old = play((flow) => flow.accept());
+  assertEquals(old.flow.upstream.socket.options.get(`${SOL_SOCKET}/${SO_KEEPALIVE}`), 1);
+  assertEquals(old.flow.upstream.socket.options.get(`${SOL_TCP}/${TCP_KEEPIDLE}`), KEEPALIVE_SECONDS);
+  const brief = play(
+    (flow) => flow.accept(),
+    ({ client, upstream }) => {
+      client.finish();
+      upstream.finish();
+    },
+  );
+  assertEquals(brief.end.reason, "closed");
+  assertEquals(brief.flow.upstream.socket.options.size, 0);
 });

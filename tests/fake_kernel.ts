@@ -21,6 +21,7 @@ import {
   MSG_TRUNC,
   SO_ERROR,
   SO_LINGER,
+  SOL_SOCKET,
   type Syscalls,
 } from "../ffi/mod.ts";
 import { FakeSocket } from "./fake_socket.ts";
@@ -157,11 +158,13 @@ export class FakeKernel implements Syscalls {
     return 0;
   }
 
-  setsockopt(fd: number, _level: number, name: number, value: Pointer): number {
+  setsockopt(fd: number, level: number, name: number, value: Pointer): number {
     this.#count();
-    if (name !== SO_LINGER) return notSimulated("setsockopt");
-    const [on, seconds] = new Int32Array(memoryAt(value, 8).buffer);
-    this.#socket(fd).lingerZero = on !== 0 && seconds === 0;
+    const socket = this.#socket(fd);
+    if (level === SOL_SOCKET && name === SO_LINGER) {
+      const [on, seconds] = new Int32Array(memoryAt(value, 8).buffer);
+      socket.lingerZero = on !== 0 && seconds === 0;
+    } else socket.options.set(`${level}/${name}`, new Int32Array(memoryAt(value, 4).buffer)[0]!);
     return 0;
   }
 

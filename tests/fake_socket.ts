@@ -26,6 +26,8 @@ export class FakeSocket {
   #shutForWriting = false;
   #noSpace = false;
   lingerZero = false;
+  /** Every other option with an int that was set, by level/name. */
+  readonly options = new Map<string, number>();
   /** How the program closed it. */
   closed: "no" | "fin" | "reset" = "no";
   /** Taken out of and put into this socket by the program so far. */

@@ -15,6 +15,8 @@ import { FakeSocket } from "./fake_socket.ts";
 
 /** Timeouts of the relay under test. */
 export const CONNECT_TIMEOUT_MS = 3_000, IDLE_TIMEOUT_MS = 10_000, HALF_CLOSED_TIMEOUT_MS = 5_000;
+/** Age at which the relay asks for keepalive probes of a destination. */
+export const KEEPALIVE_SECONDS = 4;
 
 const SETTINGS: TcpSettings = {
   mode: "tproxy",
@@ -26,7 +28,7 @@ const SETTINGS: TcpSettings = {
   connectTimeoutMs: CONNECT_TIMEOUT_MS,
   idleTimeoutMs: IDLE_TIMEOUT_MS,
   halfClosedTimeoutMs: HALF_CLOSED_TIMEOUT_MS,
-  keepaliveSeconds: 0,
+  keepaliveSeconds: KEEPALIVE_SECONDS,
   userTimeoutMs: 0,
   maxPipes: 0,
 };
