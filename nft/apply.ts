@@ -70,11 +70,16 @@ function requireSound(plan: Plan, host: HostFacts): void {
     ...findingsAgainst(plan, host).map((finding) => `${finding.message} (${finding.hint})`),
   ];
   if (host.ipVersion !== undefined && plan.chains.length > 0) {
-    const { from, otherInterfaces } = plan.intent;
-    problems.push(
-      ...[...from, ...otherInterfaces].filter((name) => !host.interfaces.includes(name))
-        .map((name) => `--from: no interface ${name}; found: ${host.interfaces.join(", ") || "none"}`),
-    );
+    for (
+      const [option, names] of [["--from", plan.intent.from], [
+        "otherInterfaces",
+        plan.intent.otherInterfaces,
+      ]] as const
+    ) {
+      const unknown = names.filter((name) => !host.interfaces.includes(name));
+      const found = host.interfaces.join(", ") || "none";
+      problems.push(...unknown.map((name) => `${option}: no interface ${name}; found: ${found}`));
+    }
   }
   if (problems.length > 0) throw new RuleApplyError("check", problems.join("; "));
 }

@@ -74,7 +74,7 @@ function tproxyChains(intent: InterceptIntent): Chain[] {
       why: "on lo only what our output chain sent there is ours",
     });
   }
-  prerouting.push(...notForUs("always"), {
+  prerouting.push(...notForUs(), {
     id: "first",
     during: "intercept",
     matches: [{ kind: "tcpFirst" }],
@@ -100,7 +100,9 @@ function tproxyChains(intent: InterceptIntent): Chain[] {
     hook: "prerouting",
     priority: "mangle",
     interfaces,
-    why: "Traffic of other hosts, and our own that the output chain sent through lo.",
+    why: intent.local
+      ? "Traffic of other hosts, and this host's own, sent through lo by the output chain."
+      : "Traffic of other hosts.",
     rules: prerouting,
   }];
   if (intent.local) chains.push(tproxyOutput(intent));
@@ -115,8 +117,8 @@ function tproxyOutput(intent: InterceptIntent): Chain {
     hook: "output",
     priority: "mangle",
     interfaces: "any",
-    why: "This host's own traffic: what is marked is routed to lo and arrives at the chain above.",
-    rules: [...sentByUs(intent, "always"), ...notForUs("always"), {
+    why: "This host's own traffic: what is marked is routed to lo and comes in again there.",
+    rules: [...sentByUs(intent, "always"), ...notForUs(), {
       id: "first",
       during: "intercept",
       // Untracked packets are left alone: nothing could tell their successors.
@@ -164,7 +166,7 @@ function redirectChains(intent: InterceptIntent): Chain[] {
       priority: "dstnat",
       interfaces: intent.from,
       why: "Traffic of other hosts.",
-      rules: [...notForUs("intercept"), first, open],
+      rules: [...notForUs(), first, open],
     });
   }
   if (intent.local) {
@@ -175,7 +177,7 @@ function redirectChains(intent: InterceptIntent): Chain[] {
       priority: "dstnat",
       interfaces: "any",
       why: "This host's own traffic.",
-      rules: [...sentByUs(intent, "intercept"), ...notForUs("intercept"), first, open],
+      rules: [...sentByUs(intent, "intercept"), ...notForUs(), first, open],
     });
   }
   return chains;
@@ -239,18 +241,19 @@ function packetMark(value: number, negate: boolean): Match {
   return { kind: "mark", of: "packet", value, negate };
 }
 
-function notForUs(during: Rule["during"]): Rule[] {
+/** Only first packets are asked: an address lookup for every packet of an open connection would be wasted. */
+function notForUs(): Rule[] {
   return [{
     id: "here",
-    during,
-    matches: [{ kind: "destinationHere" }],
+    during: "intercept",
+    matches: [{ kind: "tcpFirst" }, { kind: "destinationHere" }],
     verdict: { kind: "pass" },
     why: "to this host itself, or to many",
   }, {
     id: "link",
-    during,
+    during: "intercept",
     // Another host's link-local address is an ordinary unicast address to the rule above.
-    matches: [{ kind: "destinationIn", family: 6, prefix: "fe80::/10" }],
+    matches: [{ kind: "tcpFirst" }, { kind: "destinationIn", family: 6, prefix: "fe80::/10" }],
     verdict: { kind: "pass" },
     why: "link-local addresses mean nothing beyond their link",
   }];
