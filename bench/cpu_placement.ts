@@ -1,10 +1,11 @@
 /**
  * Which CPU does whose work.
  *
- * The relay gets a CPU of its own, the clients and servers another. With veth alone that would be half the truth:
- * the kernel handles a packet's arrival on the CPU that sent it, so much of the gateway's work would be done on the
- * load's CPU, which then is what limits the figures. Receive packet steering (RPS) puts each host's arrivals on that
- * host's CPU, as if the hosts were machines.
+ * The relay gets a CPU of its own, the clients and servers another. With veth alone the kernel would handle what
+ * arrives at the gateway on the CPU that sent it, which is the load's: half of the gateway's work would be done there,
+ * and the load's CPU would be full before the relay's. Receive packet steering (RPS) gives the gateway's arrivals to
+ * the relay's CPU. What the gateway sends arrives at the other hosts on the relay's CPU, as without steering. So
+ * the relay's CPU does all that the gateway does and a part of what the others do, and is the one that is full.
  *
  * @module
  */
@@ -35,7 +36,7 @@ export function parseCpuPlacement(text = "0:1", steers = true): CpuPlacement {
   return { relay, load, steers: steers && canSteer() };
 }
 
-/** Settings for a host whose interfaces are yet to be made, so that its packets arrive on `cpus`. */
+/** Settings for a host whose interfaces are yet to be made, so that packets for it arrive on `cpus`. */
 export function steeringSysctls(placement: CpuPlacement | undefined, cpus: string): Record<string, string> {
   return placement?.steers === true ? { [DEFAULT_MASK]: cpuMask(cpus) } : {};
 }
@@ -45,7 +46,7 @@ export function describePlacement(placement: CpuPlacement | undefined): string {
   if (placement === undefined) return "No process is bound to a CPU.";
   const { relay, load, steers } = placement;
   const packets = steers
-    ? "packets arrive on the CPU of the host they are for"
+    ? "what arrives at the gateway is handled on the relay's CPU"
     : "the kernel handles a packet's arrival on the CPU that sent it";
   return `Relays with one thread on CPU ${relay}, with more on ${relay},${load}; clients and servers on CPU ${load}; ` +
     `${packets}.`;

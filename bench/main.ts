@@ -24,7 +24,7 @@ const USAGE = `usage: bench tcp [options]
   --rounds N               default 5
   --quick                  2 short rounds: to see that it works, not to publish
   --cpus RELAY:LOAD        CPUs of the relay, and of the clients with their servers (default 0:1), or "none"
-  --no-steering            let a packet's arrival be handled by the CPU that sent it
+  --no-steering            let what arrives at the gateway be handled by the CPU that sent it
 
 The whole run takes about a quarter of an hour. Leave the machine alone meanwhile.
 `;

@@ -28,10 +28,9 @@ export interface TcpLabOptions {
 
 /** Client, gateway and internet, IPv4. */
 export function startTcpLab({ forwards, placement, gatewayCpus }: TcpLabOptions): Promise<Lab> {
-  const loadSysctls = steeringSysctls(placement, placement?.load ?? "");
   return Lab.start({
     hosts: {
-      client: { routes: [{ to: "default", via: "192.0.2.1" }], sysctls: loadSysctls },
+      client: { routes: [{ to: "default", via: "192.0.2.1" }] },
       gateway: {
         forwarding: forwards,
         routes: [{ to: "default", via: "203.0.113.2" }],
@@ -41,7 +40,6 @@ export function startTcpLab({ forwards, placement, gatewayCpus }: TcpLabOptions)
         // An address on lo makes its whole prefix local.
         addresses: [`${SERVER_ADDRESS}/24`],
         routes: [{ to: "default", via: "203.0.113.1" }],
-        sysctls: loadSysctls,
       },
     },
     links: [
