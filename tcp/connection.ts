@@ -34,6 +34,7 @@ import {
   TICK_MS,
   Timer,
 } from "../ffi/mod.ts";
+import { acknowledgeAtOnce } from "./dial.ts";
 import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
 import { livenessDueMs, setLiveness } from "./liveness.ts";
 import type { ConnectionEnd, TcpContext } from "./worker_context.ts";
@@ -75,6 +76,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
   /**
    * @param client the accepted socket, not watched yet.
    * @param upstream the connecting socket, not watched yet.
+   * @param hasData whether the client has already sent something.
    */
   constructor(
     context: TcpContext,
@@ -83,6 +85,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     upstream: number,
     clientSlot: number,
     addresses: ConnectionAddresses | undefined,
+    hasData: boolean,
   ) {
     super();
     this.#context = context;
@@ -93,6 +96,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     this.#addresses = addresses;
     this.#up = new HalfPipe(context.carrier, client, upstream);
     this.#down = new HalfPipe(context.carrier, upstream, client);
+    this.#up.readable = hasData;
     this.#startMs = context.reactor.now;
     this.#activeTick = context.reactor.timers.tick;
   }
@@ -151,6 +155,11 @@ export class Connection extends Timer implements EventHandler, Deferred {
     if ((events & EPOLLOUT) === 0) return;
     this.#state = "relaying";
     this.#scheduleCheck(this.#idleTimeoutMs());
+    if (this.#up.readable) {
+      this.#pump(this.#up, this.#down);
+      if (!this.#isOpen()) return;
+      acknowledgeAtOnce(this.#context, this.#upstream);
+    }
     if (this.#context.reactor.add(this.#client, WATCHED, this) < 0) {
       this.#end({ reason: "limit", side: "proxy" });
       return;

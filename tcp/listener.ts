@@ -15,6 +15,7 @@ import {
   EPOLLIN,
   errnoName,
   type EventHandler,
+  MSG_PEEK,
   SO_LINGER,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
@@ -171,12 +172,13 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     const slot = this.#admit(client);
     if (slot === REFUSED) return;
     const addresses = context.onFlow === undefined ? undefined : this.#copyAddresses();
-    const upstream = dial(context);
+    const hasData = context.sys.recv(client, context.value.pointer, 1, MSG_PEEK) === 1;
+    const upstream = dial(context, hasData);
     if (upstream < 0) {
       this.#onDialFailed(client, slot, -upstream, addresses);
       return;
     }
-    const connection = new Connection(context, this, client, upstream, slot, addresses);
+    const connection = new Connection(context, this, client, upstream, slot, addresses, hasData);
     this.#connections.add(connection);
     connection.start();
   }

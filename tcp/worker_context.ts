@@ -77,7 +77,8 @@ export class TcpContext {
   readonly destination: Block;
   /** socklen_t, in and out. */
   readonly length: Block;
-  /** Values of options: int 1, the bypass mark, struct linger {1, 0}, and one that is written before use. */
+  /** Values of options: int 0 and 1, the bypass mark, struct linger {1, 0}, and one that is written before use. */
+  readonly zero: Block;
   readonly one: Block;
   readonly mark: Block;
   readonly lingerZero: Block;
@@ -95,6 +96,7 @@ export class TcpContext {
     this.peer = arena.allocate(SOCKADDR_IN6_BYTES);
     this.destination = arena.allocate(SOCKADDR_IN6_BYTES);
     this.length = arena.allocate(4);
+    this.zero = arena.allocate(4);
     this.one = arena.allocate(4);
     this.one.words[0] = 1;
     this.mark = arena.allocate(4);
