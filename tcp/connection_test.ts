@@ -27,10 +27,17 @@ import type { ConnectionEnd } from "./worker_context.ts";
 
 /** Runs one flow: before each wait of the loop the next of `acts`; then time passes until the flow has ended. */
 function play(...acts: ((flow: Flow) => void)[]): { end: ConnectionEnd; afterMs: number; flow: Flow } {
+  return playWith(65536, ...acts);
+}
+
+function playWith(
+  bufferBytes: number,
+  ...acts: ((flow: Flow) => void)[]
+): { end: ConnectionEnd; afterMs: number; flow: Flow } {
   const world = new RelayWorld(2);
   const { kernel, reactor } = world;
   const startMs = kernel.nowMs;
-  world.openFlow(65536, 65536);
+  world.openFlow(bufferBytes, bufferBytes);
   const flow = world.flows[0]!;
   kernel.onIdle = (timeoutMs) => {
     if (!flow.isOpen) return reactor.stop();
@@ -40,6 +47,8 @@ function play(...acts: ((flow: Flow) => void)[]): { end: ConnectionEnd; afterMs:
   };
   reactor.run();
   const afterMs = flow.endMs - startMs;
+  flow.client.read(Infinity, flow.upstream);
+  flow.upstream.read(Infinity, flow.client);
   flow.assertEndIsTrue();
   world.assertNothingLeft();
   return { end: flow.end!, afterMs, flow };
@@ -127,6 +136,21 @@ Deno.test("connection: a stalled reader stops the sender", () => {
   );
   // The client's send buffer, and a pipe with 16 pages of 4 KiB.
   assertLessOrEqual(taken, 65536 + 65536);
+});
+
+Deno.test("connection: what is put off for fairness is taken up again", () => {
+  const { end, flow } = playWith(
+    10_000_000,
+    (flow) => flow.accept(),
+    ({ client, upstream }) => {
+      client.send(5_000_000);
+      upstream.send(5_000_000);
+      client.finish();
+      upstream.finish();
+    },
+  );
+  assertEquals(end.reason, "closed");
+  assertEquals([flow.client.received, flow.upstream.received], [5_000_000, 5_000_000]);
 });
 
 Deno.test("connection: silence ends it, sooner when one half is closed", () => {

@@ -106,7 +106,7 @@ export class Flow {
     const [clientFd, upstreamFd] = [kernel.install(client.socket), kernel.install(upstream.socket)];
     const addresses = { client: new Uint8Array(28), destination: new Uint8Array(28) };
     world.flowOf.set(addresses.client, this);
-    this.connection = new Connection(context, world, clientFd, upstreamFd, -1, addresses);
+    this.connection = new Connection(context, world, clientFd, upstreamFd, -1, addresses, false);
     this.connection.start();
   }
 

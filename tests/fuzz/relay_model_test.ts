@@ -126,6 +126,7 @@ class Director {
 
   #onIdle(timeoutMs: number): void {
     assertLess(this.#rounds++, MAX_ROUNDS);
+    const wakesMs = timeoutMs < 0 ? Infinity : this.world.kernel.nowMs + timeoutMs;
     this.world.assertBytesAccountedFor();
     for (const step of this.#pending.splice(0)) this.#perform(step);
     if (this.#phase === "steps") {
@@ -153,15 +154,18 @@ class Director {
     }
     this.world.flows.forEach((flow) => this.#readAll(flow));
     if (this.world.flows.every((flow) => !flow.isOpen)) this.world.reactor.stop();
-    else if (!this.world.kernel.hasReady) this.#sleep(timeoutMs);
+    else if (!this.world.kernel.hasReady) this.#sleepUntil(wakesMs);
   }
 
-  #sleep(timeoutMs: number): void {
-    if (timeoutMs < 0) throw new Error("a connection is open, nothing happens, and no timer will end it");
+  #sleepUntil(wakesMs: number): void {
+    if (wakesMs === Infinity) {
+      throw new Error("a connection is open, nothing happens, and no timer will end it");
+    }
     if (this.#script.ending === "finish") {
       throw new Error("both peers have finished and the connection stays open");
     }
-    this.world.kernel.nowMs += timeoutMs;
+    const { kernel } = this.world;
+    kernel.nowMs = Math.max(kernel.nowMs, wakesMs);
   }
 
   #progress(): number {
@@ -222,5 +226,5 @@ class Director {
 }
 
 Deno.test("relay: every script of peers and kernel ends well", () => {
-  fc.assert(fc.property(script, (plan) => new Director(plan).run()), { numRuns: 1500 });
+  fc.assert(fc.property(script, (plan) => new Director(plan).run()), { numRuns: 1000 });
 });
