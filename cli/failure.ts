@@ -51,9 +51,9 @@ function problemsOf(error: unknown): Problem[] {
 
 function asText(problem: Problem, command: string | undefined): string {
   const who = command === undefined ? PROGRAM : `${PROGRAM} ${command}`;
-  return problem.hint === undefined
-    ? `${who}: ${problem.message}`
-    : `${who}: ${problem.message}\n  ${problem.hint}`;
+  // Other programs' complaints may have several lines.
+  const message = problem.message.trim().replaceAll(/\s*\n\s*/g, "; ");
+  return problem.hint === undefined ? `${who}: ${message}` : `${who}: ${message}\n  ${problem.hint}`;
 }
 
 function asJson(problem: Problem, stack: string | undefined): string {

@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { type Finding, findingsAgainst, type HostFacts, isRuleApplyError, type Plan } from "../nft/mod.ts";
+import {
+  type ApplyStage,
+  type Finding,
+  findingsAgainst,
+  type HostFacts,
+  isRuleApplyError,
+  type Plan,
+} from "../nft/mod.ts";
 import { StartError, type StartErrorCode } from "./start_error.ts";
 
 const CODES: Partial<Record<Finding["code"], StartErrorCode>> = {
@@ -12,6 +19,14 @@ const CODES: Partial<Record<Finding["code"], StartErrorCode>> = {
   "not-privileged": "not-permitted",
   "no-tproxy": "kernel-without-tproxy",
   "no-socket": "kernel-without-tproxy",
+};
+
+const RENDER = "`pellucid rules render` prints what was to be loaded";
+const HINTS: Readonly<Record<ApplyStage, string>> = {
+  check: `nothing was changed; ${RENDER}`,
+  apply: `what had been done is undone; ${RENDER}`,
+  verify: "the host could not be compared with the plan, or changed meanwhile: try again, as root",
+  revert: "`pellucid rules cleanup` tries again, as root",
 };
 
 /** @throws {StartError} for the first thing that keeps `plan` from working on this host. */
@@ -26,11 +41,5 @@ export function requireHost(plan: Plan, host: HostFacts): void {
 /** A failure to apply rules as the failed start of the whole; anything else as it is. */
 export function explainRuleFailure(error: unknown): unknown {
   if (!isRuleApplyError(error)) return error;
-  const done = error.stage === "check" ? "nothing was changed" : "what had been done is undone";
-  return new StartError(
-    "rules-failed",
-    error.message,
-    `${done}; \`pellucid rules render\` prints what was to be loaded`,
-    { cause: error },
-  );
+  return new StartError("rules-failed", error.message, HINTS[error.stage], { cause: error });
 }
