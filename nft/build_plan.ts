@@ -214,6 +214,12 @@ function upstreamChains(intent: InterceptIntent): Chain[] {
       matches: [{ kind: "protocol", protocol: "tcp" }, ours],
       verdict: { kind: "zone", zone: UPSTREAM_ZONE },
       why: "answers to our own connections are tracked apart",
+    }, {
+      id: "zone-errors",
+      during: "always",
+      matches: [{ kind: "protocol", protocol: "icmp" }, ours],
+      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
+      why: "so are the errors about them",
     }],
   }, {
     name: "keep_answers",
@@ -228,6 +234,12 @@ function upstreamChains(intent: InterceptIntent): Chain[] {
       matches: [{ kind: "protocol", protocol: "tcp" }, { kind: "socket", property: "transparent" }, ours],
       verdict: { kind: "intercept", remember: false },
       why: "our socket asked as the client, so the answer is delivered here",
+    }, {
+      id: "error",
+      during: "always",
+      matches: [{ kind: "protocol", protocol: "icmp" }, { kind: "socket", property: "transparent" }, ours],
+      verdict: { kind: "intercept", remember: false },
+      why: "unreachable, too big: errors about our packets are addressed to the client as well",
     }],
   }];
 }

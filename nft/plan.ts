@@ -92,7 +92,8 @@ export interface Rule {
 
 /** One condition on a packet. */
 export type Match =
-  | { readonly kind: "protocol"; readonly protocol: "tcp" }
+  /** `icmp` stands for ICMP and ICMPv6. */
+  | { readonly kind: "protocol"; readonly protocol: "tcp" | "icmp" }
   /** TCP with SYN and none of FIN, RST, ACK: the first packet of a connection. */
   | { readonly kind: "tcpFirst" }
   /** Destination is this host, broadcast, multicast or anycast. */
@@ -106,7 +107,7 @@ export type Match =
     readonly value: number;
     readonly negate: boolean;
   }
-  /** The local socket the packet belongs to; no socket, no match. */
+  /** The local socket the packet, or the packet an ICMP error is about, belongs to; no socket, no match. */
   | { readonly kind: "socket"; readonly property: "transparent" | "wildcard" }
   /** The packet goes in the direction of its connection's first packet; untracked packets do not match. */
   | { readonly kind: "flowOriginal" };

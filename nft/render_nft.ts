@@ -93,7 +93,7 @@ const MARK_EXPRESSION = { packet: "meta mark", flow: "ct mark", socket: "socket 
 function renderMatch(match: Match, marks: Marks): string {
   switch (match.kind) {
     case "protocol":
-      return `meta l4proto ${match.protocol}`;
+      return `meta l4proto ${match.protocol === "icmp" ? "{ icmp, ipv6-icmp }" : match.protocol}`;
     case "tcpFirst":
       return "tcp flags & (fin | syn | rst | ack) == syn";
     case "destinationHere":
