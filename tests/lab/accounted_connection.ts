@@ -52,7 +52,8 @@ export class AccountedConnection {
     try {
       const n = await this.#connection.read(buffer);
       if (n === null) {
-        this.end = "fin";
+        // After a write has been told of a reset, a read is told of the end of stream.
+        if (this.end === "open") this.end = "fin";
         return 0;
       }
       this.received += n;
