@@ -24,6 +24,10 @@ import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
 import { isExecResult, isOurs, readTable, type TableListing } from "./table_listing.ts";
 import { planForHost, readPlanEntries, verifyPlan } from "./verify.ts";
 
+/** A predecessor that was killed this moment still has its table: nft ends a few milliseconds after it. */
+const OWNER_ATTEMPTS = 6;
+const OWNER_ATTEMPT_MS = 100;
+
 /** Rules that are in place. */
 export interface AppliedRules extends AsyncDisposable {
   /** `plain` also when `owner` was asked for and the host cannot do it. */
@@ -56,6 +60,7 @@ export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<Appl
   const rules = new HostRules(narrowed, exec, hold);
   if (narrowed.chains.length === 0) return rules;
   const before = await readReplaceable(narrowed, exec);
+  if (typeof before === "string") throw new RuleApplyError("check", before);
   if (before?.comment === tableComment(narrowed, "intercept") && hold === "plain") {
     if ((await verifyPlan(narrowed, exec)).length === 0) return rules;
   }
@@ -84,15 +89,18 @@ function requireSound(plan: Plan, host: HostFacts): void {
   if (problems.length > 0) throw new RuleApplyError("check", problems.join("; "));
 }
 
-/** The table that is there already, if it may be replaced. */
-async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | undefined> {
+/** The table that is there already, or why it must not be replaced. */
+async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | string | undefined> {
   const name = plan.intent.tableName;
-  const table = await readTable(exec, name);
-  if (isExecResult(table)) throw new RuleApplyError("check", "nft list", table.stderr);
-  if (table === undefined) return undefined;
-  if (table.owned) throw new RuleApplyError("check", `table inet ${name} belongs to a running process`);
-  if (!isOurs(table)) throw new RuleApplyError("check", `table inet ${name} exists and is not ours`);
-  return table;
+  for (let attempt = 1;; attempt++) {
+    const table = await readTable(exec, name);
+    if (table === undefined) return undefined;
+    if (isExecResult(table)) return `nft list: ${table.stderr}`;
+    if (!isOurs(table)) return `table inet ${name} exists and is not ours`;
+    if (!table.owned) return table;
+    if (attempt === OWNER_ATTEMPTS) return `table inet ${name} belongs to a running process`;
+    await new Promise((resolve) => setTimeout(resolve, OWNER_ATTEMPT_MS));
+  }
 }
 
 async function requireLoadable(plan: Plan, exec: Exec, hold: Hold): Promise<void> {
@@ -119,6 +127,8 @@ class HostRules implements AppliedRules {
   async apply(): Promise<void> {
     const undo: (readonly string[])[] = [];
     let loaded = false;
+    // nft starts up while the routes are set.
+    if (this.hold === "owner") this.#owner = this.#openOwner();
     try {
       await this.#applyRoutes(undo);
       loaded = true;
@@ -129,7 +139,7 @@ class HostRules implements AppliedRules {
       }
     } catch (error) {
       this.#reverted = true;
-      if (loaded) await this.#removeTable();
+      if (loaded || this.hold === "owner") await this.#removeTable();
       for (const argv of undo.reverse()) await this.#exec.run(argv);
       throw error;
     }
@@ -191,8 +201,7 @@ class HostRules implements AppliedRules {
       if (result.code !== 0) throw new RuleApplyError("apply", "nft", result.stderr);
       return;
     }
-    this.#owner ??= this.#openOwner();
-    const said = await this.#owner.load(text, tableComment(this.#plan, phase));
+    const said = await this.#owner?.load(text, tableComment(this.#plan, phase));
     if (said !== undefined) throw new RuleApplyError("apply", "nft", said);
   }
 

@@ -10,6 +10,8 @@
 import type { Exec, ExecResult } from "./exec.ts";
 import { TABLE_COMMENT_PREFIX } from "./render_nft.ts";
 
+const LIST_ATTEMPTS = 3;
+
 /** A table as the kernel has it. */
 export interface TableListing {
   readonly name: string;
@@ -32,13 +34,17 @@ export function isOurs(table: TableListing): boolean {
 
 /** The table `inet name`, or undefined when there is none, or what nft said when it could not tell. */
 export async function readTable(exec: Exec, name: string): Promise<TableListing | undefined | ExecResult> {
-  // -s: no counters. The listing of all tables says for certain whether ours is there; the error text would not.
-  const tables = await exec.run(["nft", "list", "tables"]);
-  if (tables.code !== 0) return tables;
-  if (!tables.stdout.split("\n").includes(`table inet ${name}`)) return undefined;
-  const listing = await exec.run(["nft", "-s", "list", "table", "inet", name]);
-  if (listing.code !== 0) return listing;
-  return parseTables(listing.stdout)[0];
+  // The listing of all tables says for certain whether ours is there; the text of an error would not.
+  for (let attempt = 1;; attempt++) {
+    const tables = await exec.run(["nft", "list", "tables"]);
+    if (tables.code !== 0) return tables;
+    if (!tables.stdout.split("\n").includes(`table inet ${name}`)) return undefined;
+    // -s: no counters.
+    const listing = await exec.run(["nft", "-s", "list", "table", "inet", name]);
+    if (listing.code === 0) return parseTables(listing.stdout)[0];
+    // An owned table may have gone in between, with its owner.
+    if (attempt === LIST_ATTEMPTS) return listing;
+  }
 }
 
 /** Whether a result of {@linkcode readTable} is a failure. */

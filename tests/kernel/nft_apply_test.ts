@@ -70,6 +70,11 @@ labTest(
     const host = await detectHost(exec);
     const plan = planForHost(gatewayPlan(), host);
     assertEquals((await verifyPlan(plan, exec)).map(({ kind }) => kind), ["table"]);
+    await using next = gateway.deno(main, [JSON.stringify(gatewayPlan())]);
+    await next.stdout.waitFor((line) => line === "applied" || undefined, 15_000);
+    assertEquals(await verifyPlan(plan, exec), []);
+    await next.kill("SIGKILL");
+    // At once: the table may still be there.
     const rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
     assertEquals(await verifyPlan(plan, exec), []);
     await rules.revert();
