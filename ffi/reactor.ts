@@ -40,6 +40,8 @@ export interface Deferred {
 
 const MAX_EVENTS = 256;
 const DOORBELL_BYTES = 64;
+/** CLOCK_MONOTONIC_COARSE stands still for a scheduler tick: 10 ms where CONFIG_HZ is 100. */
+const COARSE_CLOCK_MS = 10;
 
 /** One epoll instance and its loop. */
 export class Reactor {
@@ -176,7 +178,13 @@ export class Reactor {
     const words = this.#events.words;
     while (this.#running) {
       const wait = this.#deferred.length > 0 ? 0 : this.timers.waitMs(this.#now);
-      const count = this.#sys.epoll_wait(this.#epoll, this.#events.pointer, MAX_EVENTS, wait);
+      const count = this.#sys.epoll_wait(
+        this.#epoll,
+        this.#events.pointer,
+        MAX_EVENTS,
+        // Woken on the dot, the coarse clock would say that nothing is due yet.
+        wait > 0 ? wait + COARSE_CLOCK_MS : wait,
+      );
       if (count < 0 && count !== -EINTR) throw new SyscallError("epoll_wait", -count);
       this.#now = this.#readClock();
       this.timers.setNow(this.#now);

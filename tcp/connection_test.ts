@@ -176,3 +176,17 @@ Deno.test("connection: only one that has lived as long asks for keepalive probes
   assertEquals(brief.end.reason, "closed");
   assertEquals(brief.flow.upstream.socket.options.size, 0);
 });
+
+Deno.test("connection: one half that fails in deferred work leaves the other alone", () => {
+  const { end } = playWith(
+    10_000_000,
+    (flow) => flow.accept(),
+    ({ client, upstream, world }) => {
+      client.send(5_000_000);
+      upstream.send(5_000_000);
+      // In the same turn, before the connection's own deferred work.
+      world.reactor.defer({ onDeferred: () => upstream.die(ECONNRESET) });
+    },
+  );
+  assertEquals(end, { reason: "reset", side: "upstream" });
+});
