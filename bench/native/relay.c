@@ -39,13 +39,16 @@ enum {
     BUFFER_BYTES = 64 * 1024,  /* what a pipe holds by default, so that the rest of any buffer fits into one */
     /*
      * A pipe's slot holds one fragment of a packet. A sender that sends a file from the page cache makes fragments of
-     * 4 KiB, of which the default 16 slots take 64 KiB a call; 64 slots cost a third less CPU time for such a stream.
+     * 4 KiB, of which the default 16 slots take 64 KiB a call. With 256 slots one call takes all there is, which costs
+     * up to a third less CPU time a byte. Only the first few pipes are that large: an ordinary user may have 64 MiB of
+     * pipes (pipe(7)), and beyond that gets pipes too small for the buffer.
      */
-    PIPE_BYTES = 256 * 1024,
+    LARGE_PIPE_BYTES = 1024 * 1024,
+    LARGE_PIPES = 32,
     SPLICE_BYTES = 1024 * 1024,
     TURN_BYTES = 1024 * 1024,  /* a half that has carried so much lets the others have their turn */
     EVENTS = 256,
-    POOLED_PIPES = 64,
+    POOLED_PIPES = LARGE_PIPES,
     BACKLOG = 4096,
 };
 
@@ -76,6 +79,7 @@ static bool accept_paused;         /* out of descriptors: accept again when a fl
 static struct half *turns;         /* halves to go on with before sleeping */
 static struct flow *dead_flows;    /* freed after the batch: a later event of it may still name them */
 static int pool[POOLED_PIPES][2], pooled;
+static int open_pipes;
 
 static void die(const char *format, ...) {
     int error = errno;
@@ -110,7 +114,8 @@ static bool borrow_pipe(struct half *half) {
         half->pipe[0] = half->pipe[1] = -1;
         return false;
     }
-    fcntl(half->pipe[1], F_SETPIPE_SZ, PIPE_BYTES); /* refused over the user's quota: the default does as well */
+    /* Where this is refused the default size does as well. */
+    if (open_pipes++ < LARGE_PIPES) fcntl(half->pipe[1], F_SETPIPE_SZ, LARGE_PIPE_BYTES);
     return true;
 }
 
@@ -124,6 +129,7 @@ static void return_pipe(struct half *half) {
     } else {
         close(half->pipe[0]);
         close(half->pipe[1]);
+        open_pipes--;
     }
     half->pipe[0] = half->pipe[1] = -1;
 }
