@@ -5,6 +5,7 @@
  */
 export * from "./arch.ts";
 export * from "./arena.ts";
+export * from "./cmsg.ts";
 export * from "./constants.ts";
 export * from "./errno.ts";
 export * from "./reactor.ts";
