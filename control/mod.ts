@@ -4,8 +4,14 @@
  * @module
  */
 export { App, type AppParts } from "./app.ts";
-export type { EndReason, EndSide, FlowEnd } from "../dataplane/flow_ring.ts";
-export type { CounterName } from "../dataplane/stats.ts";
+export {
+  END_REASONS,
+  END_SIDES,
+  type EndReason,
+  type EndSide,
+  type FlowEnd,
+} from "../dataplane/flow_ring.ts";
+export { type CounterName, COUNTERS } from "../dataplane/stats.ts";
 export * from "./events.ts";
 export { type Interception } from "./interception.ts";
 export { type Log, type LogOptions, openLog, writeStderrLine } from "./log.ts";

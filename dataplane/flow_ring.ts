@@ -44,7 +44,9 @@ export type EndSide = (typeof END_SIDES)[number];
 
 /** How a flow ended. The side of `closed` is the one whose end of stream came first. */
 export interface FlowEnd {
+  /** What happened. */
   readonly reason: EndReason;
+  /** Where it happened first. */
   readonly side: EndSide;
 }
 

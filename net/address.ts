@@ -13,7 +13,9 @@ export type IpFamily = 4 | 6;
 
 /** One IP address. `text` is canonical: dotted quad, or RFC 5952 (lower case, longest zero run as `::`). */
 export interface IpAddress {
+  /** IP version. */
   readonly family: IpFamily;
+  /** Canonical text, without brackets, prefix length or zone. */
   readonly text: string;
 }
 

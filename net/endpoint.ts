@@ -7,18 +7,23 @@ import { type IpAddress, parseAddress } from "./address.ts";
 
 /** One end of a TCP connection or UDP session. */
 export interface Endpoint {
+  /** Of either family. */
   readonly address: IpAddress;
   /** 0 to 65535, host order. */
   readonly port: number;
 }
 
-declare const end: unique symbol;
+/** Says which end an endpoint is. For the type checker alone: no value ever has this property. */
+export interface EndOf<Side extends string> {
+  /** The side, in the type only. */
+  readonly "~end"?: Side;
+}
 /** Where the intercepted program sends from. */
-export type ClientAddr = Endpoint & { readonly [end]?: "client" };
+export type ClientAddr = Endpoint & EndOf<"client">;
 /** Where the intercepted program was going: the destination before any rule of ours touched it. */
-export type OrigDst = Endpoint & { readonly [end]?: "origDst" };
+export type OrigDst = Endpoint & EndOf<"origDst">;
 /** The address our own socket towards the destination was bound to: what the server sees. */
-export type LocalAddr = Endpoint & { readonly [end]?: "local" };
+export type LocalAddr = Endpoint & EndOf<"local">;
 
 /** `ip:port`, or `[ip]:port` for IPv6 (RFC 3986, 3.2.2). */
 export function formatEndpoint(endpoint: Endpoint): string {
@@ -37,6 +42,8 @@ export function parseEndpoint(text: string): Endpoint | undefined {
   const address = parseAddress(match[1] ?? match[2]!);
   const port = Number(match[3]);
   // Brackets are for IPv6 and only for it.
-  if (address === undefined || port > 65535 || (address.family === 6) !== (match[1] !== undefined)) return undefined;
+  if (address === undefined || port > 65535 || (address.family === 6) !== (match[1] !== undefined)) {
+    return undefined;
+  }
   return { address, port };
 }

@@ -10,8 +10,11 @@ export type Protocol = "tcp" | "udp";
 
 /** A flow as the intercepted program and its peer know it. */
 export interface FiveTuple {
+  /** Transport protocol. */
   readonly protocol: Protocol;
+  /** Source, as the destination would have seen it. */
   readonly client: ClientAddr;
+  /** Destination, as the client dialled it. */
   readonly destination: OrigDst;
 }
 

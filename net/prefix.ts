@@ -7,7 +7,9 @@ import { addressBytes, addressFromBytes, type IpAddress, type IpFamily, parseAdd
 
 /** A block of addresses. `text` is canonical, `address/length`, with all host bits zero. */
 export interface Prefix {
+  /** IP version. */
   readonly family: IpFamily;
+  /** `address/length` in canonical form. */
   readonly text: string;
   /** Leading bits that are fixed: 0 to 32 or 0 to 128. */
   readonly length: number;

@@ -10,6 +10,7 @@ import type { Chain, InterceptIntent, Plan, Rule } from "./plan.ts";
 export interface PlanIssue {
   /** The option to change, as the user knows it. */
   readonly option: string;
+  /** What was found and what is wanted. */
   readonly message: string;
 }
 

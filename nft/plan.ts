@@ -14,6 +14,7 @@ import type { IpFamily } from "../net/address.ts";
 
 /** What the user asked for, and the numbers the kernel state is to carry. */
 export interface InterceptIntent {
+  /** How TCP is intercepted; `off`: not at all. */
   readonly tcp: "tproxy" | "redirect" | "off";
   /** Interfaces by which the traffic to be intercepted comes in. */
   readonly from: readonly string[];
@@ -25,10 +26,13 @@ export interface InterceptIntent {
   readonly source: "own" | "keep";
   /** Packet and connection marks; only bits inside `mask` are read or written. */
   readonly marks: Marks;
+  /** Routing table that delivers marked packets to this host, 1 to 2^32 - 1. */
   readonly routeTable: number;
   /** Labels our `ip` rules and routes as ours (`ip rule … protocol N`). */
   readonly routeProtocol: number;
+  /** Place of our `ip` rules among the others; lower is earlier. */
   readonly rulePreference: number;
+  /** Name of the nft table. */
   readonly tableName: string;
   /** With source keep: the other interfaces by which a destination's answers may come in. */
   readonly otherInterfaces: readonly string[];
@@ -40,6 +44,7 @@ export interface Marks {
   readonly intercept: number;
   /** Sent by our own sockets (SO_MARK): to be left alone. */
   readonly bypass: number;
+  /** The bits that are ours. */
   readonly mask: number;
 }
 
@@ -57,9 +62,13 @@ export const DEFAULT_KERNEL_NUMBERS: Pick<
 
 /** Everything the kernel is to be told. */
 export interface Plan {
+  /** What the plan was made for. */
   readonly intent: InterceptIntent;
+  /** Rules on packets. */
   readonly chains: readonly Chain[];
+  /** Rules that choose a routing table. */
   readonly ipRules: readonly IpRule[];
+  /** What that table holds. */
   readonly routes: readonly LocalRoute[];
 }
 
@@ -68,13 +77,19 @@ export type Phase = "intercept" | "drain";
 
 /** A list of rules at one place of the packet's way; a packet that no rule decides goes on untouched. */
 export interface Chain {
+  /** Unique in its table. */
   readonly name: string;
+  /** nft's chain type: what the chain may do to a packet. */
   readonly type: "filter" | "route" | "nat";
+  /** Where on the packet's way. */
   readonly hook: "prerouting" | "output";
+  /** When, among the chains of one hook. */
   readonly priority: "raw" | "mangle" | "dstnat";
   /** Only packets coming in by one of these are looked at; `any` at hooks without an incoming interface. */
   readonly interfaces: "any" | readonly string[];
+  /** Why the chain exists. */
   readonly why: string;
+  /** In order; the first whose matches all hold decides. */
   readonly rules: readonly Rule[];
 }
 
@@ -84,7 +99,9 @@ export interface Rule {
   readonly id: string;
   /** `always` rules stay while draining. */
   readonly during: "intercept" | "always";
+  /** All must hold; none: every packet. */
   readonly matches: readonly Match[];
+  /** What then happens. */
   readonly verdict: Verdict;
   /** Why the rule exists: printed by the kernel's listing, so short. */
   readonly why: string;
@@ -127,18 +144,28 @@ export type Verdict =
 
 /** Packets that carry the intercept mark and came in by `incoming` are routed by `table`. */
 export interface IpRule {
+  /** IP version. */
   readonly family: IpFamily;
+  /** Interface; `lo` also stands for what this host sends itself. */
   readonly incoming: string;
+  /** Packet mark under `mask`. */
   readonly mark: number;
+  /** The bits of the mark that count. */
   readonly mask: number;
+  /** Routing table to look up. */
   readonly table: number;
+  /** Place among all rules. */
   readonly preference: number;
+  /** Label by which it is ours. */
   readonly protocol: number;
 }
 
 /** `local default dev lo`: every destination is this host. */
 export interface LocalRoute {
+  /** IP version. */
   readonly family: IpFamily;
+  /** Routing table it stands in. */
   readonly table: number;
+  /** Label by which it is ours. */
   readonly protocol: number;
 }

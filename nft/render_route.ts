@@ -8,8 +8,11 @@ import type { IpRule, LocalRoute, Plan } from "./plan.ts";
 
 /** One change of the host's routing. */
 export interface RouteCommand {
+  /** IP version. */
   readonly family: IpFamily;
+  /** The command and its arguments. */
   readonly argv: readonly string[];
+  /** The command that takes it back. */
   readonly undo: readonly string[];
 }
 
