@@ -26,6 +26,7 @@ function counting(length: number, from = 0): Uint8Array {
 
 Deno.test("half pipe: a small message is one recv and one send, and no pipe", () => {
   const { kernel, pipes, source, sink, half } = setUp();
+  assertEquals(pipes.hasSpare(), true);
   source.peerSends(counting(100));
   half.readable = true;
   const before = kernel.calls;
@@ -110,6 +111,22 @@ Deno.test("half pipe: without pipes nothing is taken that cannot be handed over"
   }
   assertEquals(Uint8Array.from(arrived), counting(100_000));
   assertEquals(kernel.openDescriptors, 2);
+});
+
+Deno.test("half pipe: splices once pipes can be had again", () => {
+  const { kernel, pipes, source, sink, half } = setUp();
+  kernel.outOfDescriptors = true;
+  const carry = () => {
+    source.peerSends(counting(400_000));
+    half.readable = true;
+    assertEquals(half.pump(), WAIT);
+    assertEquals(sink.peerReads(Infinity), counting(400_000));
+  };
+  carry();
+  assertEquals(pipes.count, 0);
+  kernel.outOfDescriptors = false;
+  carry();
+  assertEquals(pipes.count, 1);
 });
 
 Deno.test("half pipe: an error names the side that had it", () => {
