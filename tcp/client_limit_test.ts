@@ -1,0 +1,131 @@
+import { encodeSockaddr } from "../ffi/mod.ts";
+import { parseEndpoint } from "../net/mod.ts";
+import { assert, assertEquals, assertNotEquals, assertThrows } from "../tests/assert.ts";
+import { ClientLimit, REFUSED, UNCOUNTED } from "./client_limit.ts";
+
+function client(text: string): Uint8Array {
+  const bytes = new Uint8Array(28);
+  encodeSockaddr(parseEndpoint(text)!, bytes);
+  return bytes;
+}
+
+function counts(memory: SharedArrayBuffer): number {
+  return new Int32Array(memory).reduce((sum, cell, i) => i % 2 === 1 ? sum + cell : sum, 0);
+}
+
+Deno.test("client limit: by address, whatever the port", () => {
+  const memory = new SharedArrayBuffer(8 * 64);
+  const limit = new ClientLimit(memory, 2);
+  const slots = [limit.acquire(client("192.0.2.1:1000")), limit.acquire(client("192.0.2.1:2000"))];
+  assertEquals(limit.acquire(client("192.0.2.1:3000")), REFUSED);
+  assert(limit.acquire(client("192.0.2.2:1000")) >= 0);
+  limit.release(slots[0]!);
+  assert(limit.acquire(client("192.0.2.1:3000")) >= 0);
+  assertEquals(limit.acquire(client("192.0.2.1:4000")), REFUSED);
+  assertEquals(counts(memory), 3);
+});
+
+Deno.test("client limit: IPv6 and v4-mapped addresses are told apart by all their bits", () => {
+  const limit = new ClientLimit(new SharedArrayBuffer(8 * 64), 1);
+  const clients = [
+    "[2001:db8::1]:1",
+    "[2001:db8::2]:1",
+    "[2001:db8:1::1]:1",
+    "[2001:db8:0:1::1]:1",
+    "[2001:db8::1:0:1]:1",
+    "[::ffff:192.0.2.1]:1",
+    "[::ffff:192.0.2.2]:1",
+  ];
+  for (const each of clients) assertNotEquals(limit.acquire(client(each)), REFUSED, each);
+  for (const each of clients) assertEquals(limit.acquire(client(each)), REFUSED, each);
+});
+
+Deno.test("client limit: giving back REFUSED or UNCOUNTED is nothing", () => {
+  const memory = new SharedArrayBuffer(8 * 4);
+  const limit = new ClientLimit(memory, 1);
+  limit.release(REFUSED);
+  limit.release(UNCOUNTED);
+  assert(new Int32Array(memory).every((cell) => cell === 0));
+});
+
+Deno.test("client limit: in a full table the idle give way, and who finds no place is not counted", () => {
+  const memory = new SharedArrayBuffer(8 * 4);
+  const limit = new ClientLimit(memory, 1);
+  const slots = [1, 2, 3, 4].map((i) => limit.acquire(client(`192.0.2.${i}:1`)));
+  assertEquals([...slots].sort(), [0, 1, 2, 3]);
+  assertEquals(limit.acquire(client("192.0.2.5:1")), UNCOUNTED);
+  limit.release(slots[2]!);
+  assertEquals(limit.acquire(client("192.0.2.5:1")), slots[2]);
+  assertEquals(limit.acquire(client("192.0.2.5:2")), REFUSED);
+  assertEquals(counts(memory), 4);
+});
+
+Deno.test("client limit: the table's size is a power of two", () => {
+  assertThrows(() => new ClientLimit(new SharedArrayBuffer(8 * 3), 1), RangeError, "3 pairs found");
+  assertThrows(() => new ClientLimit(new SharedArrayBuffer(0), 1), RangeError);
+});
+
+/**
+ * Opens and closes connections of some clients at random, and answers the most that one client ever had at once,
+ * counted over all threads by the threads themselves in `held`.
+ */
+const HAMMER = `
+  import { ClientLimit } from ${JSON.stringify(new URL("./client_limit.ts", import.meta.url).href)};
+  onmessage = ({ data: { memory, held, clients, limit, rounds, seed } }) => {
+    const table = new ClientLimit(memory, limit);
+    const inUse = new Int32Array(held);
+    const open = [];
+    let state = seed, most = 0;
+    const random = (below) => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % below;
+    const close = () => {
+      const [slot, client] = open.splice(random(open.length), 1)[0];
+      Atomics.sub(inUse, client, 1);
+      table.release(slot);
+    };
+    for (let i = 0; i < rounds; i++) {
+      const client = (random(1 << 20) >> 4) % clients;
+      const slot = table.acquire(Uint8Array.of(2, 0, 0, 0, 192, 0, 2, client));
+      if (slot >= 0) {
+        most = Math.max(most, Atomics.add(inUse, client, 1) + 1);
+        open.push([slot, client]);
+      }
+      while (open.length > 40 || (open.length > 0 && random(2) === 0)) close();
+    }
+    while (open.length > 0) close();
+    postMessage(most);
+  };
+`;
+
+async function hammer(
+  pairs: number,
+  clients: number,
+  limit: number,
+): Promise<{ left: number; most: number }> {
+  const memory = new SharedArrayBuffer(8 * pairs), held = new SharedArrayBuffer(4 * 256);
+  const url = `data:text/javascript,${encodeURIComponent(HAMMER)}`;
+  const workers = [1, 2].map(() => new Worker(url, { type: "module" }));
+  const results = workers.map((worker, i) =>
+    new Promise<number>((resolve, reject) => {
+      worker.onmessage = ({ data }) => resolve(data);
+      worker.onerror = (event) => reject(new Error(event.message));
+      worker.postMessage({ memory, held, clients, limit, rounds: 200_000, seed: i + 1 });
+    })
+  );
+  try {
+    const most = Math.max(...await Promise.all(results));
+    return { left: counts(memory), most };
+  } finally {
+    for (const worker of workers) worker.terminate();
+  }
+}
+
+Deno.test("client limit: two threads at once never exceed it, and leave nothing behind", async () => {
+  const { left, most } = await hammer(64, 8, 5);
+  assertEquals([left, most], [0, 5]);
+});
+
+Deno.test("client limit: two threads that fight for places leave nothing behind", async () => {
+  // More clients than places: who has none is let through uncounted, and a place may change hands.
+  const { left } = await hammer(4, 40, 2);
+  assertEquals(left, 0);
+});
