@@ -88,9 +88,8 @@ class DataPlaneWorker {
     send({ kind: "ready", doorbell: this.#doorbell, listeners: addresses });
   }
 
+  /** Messages are heard by the doorbell alone: it is rung on `ready` for what was posted before that. */
   run(): void {
-    // What was posted before the doorbell was known has not rung.
-    this.#readMessages();
     this.#reactor.run();
   }
 
