@@ -50,34 +50,46 @@ interface Feature {
   readonly code: Finding["code"];
   readonly chain: string;
   readonly what: string;
+  /** The kernel's module for it; its build option is the name in capitals. */
+  readonly module: string;
   readonly blocks: readonly Need[];
 }
 
 const MANGLE = "type filter hook prerouting priority mangle;";
 const FEATURES: readonly Feature[] = [
-  { code: "no-fib", chain: `${MANGLE} fib daddr type local accept`, what: "fib", blocks: EVERY_NEED },
+  {
+    code: "no-fib",
+    chain: `${MANGLE} fib daddr type local accept`,
+    what: "fib",
+    module: "nft_fib_inet",
+    blocks: EVERY_NEED,
+  },
   {
     code: "no-tproxy",
     chain: `${MANGLE} meta l4proto tcp tproxy to :1 accept`,
     what: "tproxy",
+    module: "nft_tproxy",
     blocks: ["tproxy"],
   },
   {
     code: "no-socket",
     chain: `${MANGLE} socket transparent 1 socket wildcard 0 socket mark 0x1 accept`,
     what: "socket",
+    module: "nft_socket",
     blocks: ["tproxy", "keep"],
   },
   {
     code: "no-redirect",
     chain: "type nat hook prerouting priority -100; meta l4proto tcp redirect to :1",
     what: "redirect",
+    module: "nft_redir",
     blocks: ["redirect"],
   },
   {
     code: "no-zones",
     chain: "type filter hook prerouting priority raw; ct zone set 1",
     what: "ct zone",
+    module: "nft_ct",
     blocks: ["keep"],
   },
 ];
@@ -158,7 +170,9 @@ async function probeParts(exec: Exec): Promise<{ ownerTables: boolean; findings:
     features[i] === undefined ? [] : [{
       code: feature.code,
       message: `the kernel or nft lacks "${feature.what}"`,
-      hint: `load or build the kernel's nftables module for ${feature.what}; nft 1.0 or newer is needed`,
+      hint:
+        `\`modprobe ${feature.module}\` as root, or a kernel with CONFIG_${feature.module.toUpperCase()}, ` +
+        "and nft 1.0 or newer",
       blocks: feature.blocks,
     }]
   );

@@ -144,10 +144,7 @@ labTest(
     await eventually("new connections are carried", async () => {
       return await talker.dial(servers.v6b, echo.port).say("y").then(() => true, () => false);
     }, 5_000);
-    await proxy.process.kill("SIGTERM");
-    await proxy.process.kill("SIGTERM");
-    assertEquals(await proxy.exitCode(), 0);
-    const { totals } = await proxy.event("stopped");
+    const totals = await proxy.stopByForce();
     assertGreaterOrEqual(totals.tcpAcceptPauses, 1);
     assertGreaterOrEqual(totals.tcpRefusedFds, fates.filter((fate) => fate === "reset").length);
     assertEquals(totals.tcpOpenNow, 0);
