@@ -6,6 +6,7 @@
  * @module
  */
 
+export const EPERM = 1;
 export const EINTR = 4;
 export const EAGAIN = 11;
 export const ENOMEM = 12;

@@ -22,7 +22,7 @@ import {
   SPLICE_F_NONBLOCK,
   type Syscalls,
 } from "../ffi/mod.ts";
-import { type Pipe, PIPE_BYTES, type PipePool } from "./pipe_pool.ts";
+import { LARGE_PIPE_BYTES, type Pipe, PIPE_BYTES, type PipePool } from "./pipe_pool.ts";
 
 /** Nothing to do until the source or the sink is ready again. */
 export const WAIT = 0;
@@ -32,9 +32,9 @@ export const MORE = 1;
 export const ENDED = 2;
 
 /** What one call of `pump` moves at most, so that one fast flow does not hold up a thousand slow ones. */
-const PUMP_BUDGET = 16 * PIPE_BYTES;
-/** Asked of one splice. A pipe counts its pages, not its bytes, and a page of a socket may be larger than 4 KiB. */
-const SPLICE_BYTES = 16 * PIPE_BYTES;
+const PUMP_BUDGET = LARGE_PIPE_BYTES;
+/** Asked of one splice: a pipe takes what it can. It counts pages, which may hold more than 4 KiB each. */
+const SPLICE_BYTES = LARGE_PIPE_BYTES;
 
 /** What all half pipes of a worker share. */
 export interface Carrier {

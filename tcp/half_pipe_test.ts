@@ -9,7 +9,7 @@ import { PIPE_BYTES, PipePool } from "./pipe_pool.ts";
 function setUp({ sendCapacity = 1_000_000, maxPipes = 4 } = {}) {
   const kernel = new FakeKernel(archOf());
   const arena = new Arena(PIPE_BYTES + 1024);
-  const pipes = new PipePool(kernel, arena, maxPipes);
+  const pipes = new PipePool(kernel, arena, maxPipes, () => {});
   const source = new FakeSocket(1_000_000, 1_000_000), sink = new FakeSocket(1_000_000, sendCapacity);
   const half = new HalfPipe(
     { sys: kernel, arena, buffer: arena.allocate(PIPE_BYTES), pipes },

@@ -7,7 +7,15 @@
  *
  * @module
  */
-import { type Arena, type Block, F_GETPIPE_SZ, O_CLOEXEC, O_NONBLOCK, type Syscalls } from "../ffi/mod.ts";
+import {
+  type Arena,
+  type Block,
+  F_GETPIPE_SZ,
+  F_SETPIPE_SZ,
+  O_CLOEXEC,
+  O_NONBLOCK,
+  type Syscalls,
+} from "../ffi/mod.ts";
 
 /** One pipe, empty whenever it is in the pool. */
 export interface Pipe {
@@ -39,13 +47,17 @@ export class PipePool {
   readonly #sys: Syscalls;
   readonly #ends: Block;
   readonly #maxPipes: number;
+  readonly #onChange: (pipes: number) => void;
   readonly #free: Pipe[] = [];
   #count = 0;
+  #largeCount = 0;
 
-  constructor(sys: Syscalls, arena: Arena, maxPipes: number) {
+  /** @param onChange told by how much the number of pipes, lent or free, has changed. */
+  constructor(sys: Syscalls, arena: Arena, maxPipes: number, onChange: (pipes: number) => void) {
     this.#sys = sys;
     this.#ends = arena.allocate(8);
     this.#maxPipes = maxPipes;
+    this.#onChange = onChange;
   }
 
   /** Pipes that exist, lent or free. */

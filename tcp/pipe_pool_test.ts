@@ -7,7 +7,7 @@ import { PIPE_BYTES, PipePool } from "./pipe_pool.ts";
 function setUp(maxPipes: number, prepare: (kernel: FakeKernel) => void = () => {}) {
   const kernel = new FakeKernel(archOf());
   prepare(kernel);
-  return { kernel, pool: new PipePool(kernel, new Arena(64), maxPipes) };
+  return { kernel, pool: new PipePool(kernel, new Arena(64), maxPipes, () => {}) };
 }
 
 Deno.test("pipe pool: none until somebody asks, and no more than the limit", () => {
@@ -29,6 +29,21 @@ Deno.test("pipe pool: none until somebody asks, and no more than the limit", () 
   assertEquals([pool.count, kernel.openDescriptors], [0, 0]);
 });
 
+Deno.test("pipe pool: the first few are large, as far as the kernel allows, and every change is told", () => {
+  const kernel = new FakeKernel(archOf());
+  let told = 0;
+  const pool = new PipePool(kernel, new Arena(64), 100, (change) => told += change);
+  const lent = Array.from({ length: 20 }, () => pool.borrow()!);
+  assertEquals([told, lent.filter(({ isLarge }) => isLarge).length], [20, 12]);
+  // A large one that is closed makes room for another.
+  pool.discard(lent.shift()!);
+  assertEquals(pool.borrow()!.isLarge, true);
+  assertEquals(told, pool.count);
+  kernel.largestPipeBytes = 65536;
+  pool.discard(lent.shift()!);
+  assertEquals(pool.borrow()!.isLarge, false);
+});
+
 Deno.test("pipe pool: no more than a few free pipes stay open", () => {
   const { kernel, pool } = setUp(100);
   const lent = Array.from({ length: 50 }, () => pool.borrow()!);
@@ -45,7 +60,7 @@ Deno.test("pipe pool: without descriptors there is nothing to lend, until there 
 });
 
 Deno.test("pipe pool: a pipe that is too small is closed at once", () => {
-  const { kernel, pool } = setUp(10, (kernel) => kernel.pipeBytes = 8192);
+  const { kernel, pool } = setUp(10, (kernel) => kernel.pipeBytes = kernel.largestPipeBytes = 8192);
   assertEquals([pool.hasSpare(), pool.borrow(), pool.count, kernel.openDescriptors], [false, null, 0, 0]);
 });
 
@@ -61,7 +76,7 @@ Deno.test("pipe pool: a discarded pipe is closed, and another may take its place
 Deno.test("pipe pool: the kernel's own pipes hold what a half pipe keeps", () => {
   using loopback = new Loopback();
   const { sys, arena } = loopback;
-  const pool = new PipePool(sys, arena, 2);
+  const pool = new PipePool(sys, arena, 2, () => {});
   const pipe = pool.borrow();
   assert(pipe !== null, "fs.pipe-user-pages-soft has been passed, or there are no descriptors");
   const buffer = arena.allocate(PIPE_BYTES);

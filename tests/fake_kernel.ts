@@ -12,11 +12,13 @@ import {
   type Arch,
   EAGAIN,
   EMFILE,
+  EPERM,
   EPOLL_CTL_ADD,
   EPOLL_CTL_DEL,
   EPOLLERR,
   EPOLLHUP,
   F_GETPIPE_SZ,
+  F_SETPIPE_SZ,
   MSG_PEEK,
   MSG_TRUNC,
   SO_ERROR,
@@ -35,7 +37,8 @@ const PAGE_BYTES = 4096;
 /** Both ends of one pipe: the pieces in its slots. */
 class FakePipe {
   readonly slots: Uint8Array[] = [];
-  constructor(readonly capacity: number) {}
+  /** @param capacity pages. */
+  constructor(public capacity: number) {}
 
   get freeSlots(): number {
     return this.capacity - this.slots.length;
@@ -67,6 +70,8 @@ export class FakeKernel implements Syscalls {
   nowMs = 1_000_000;
   /** What new pipes can hold: 8192 is what an unprivileged user gets who has many. */
   pipeBytes = PIPE_SLOTS * PAGE_BYTES;
+  /** What a pipe may be enlarged to: fs.pipe-max-size, or less for a user who has many. */
+  largestPipeBytes = 1024 * 1024;
   /** Whether pipe2 answers EMFILE. */
   outOfDescriptors = false;
   /** The next data calls move so many bytes at most; 0: EAGAIN although there would be some. Then no limit. */
@@ -184,9 +189,14 @@ export class FakeKernel implements Syscalls {
     return 0;
   }
 
-  fcntl(fd: number, command: number): number {
+  fcntl(fd: number, command: number, argument: number): number {
     this.#count();
-    return command === F_GETPIPE_SZ ? this.#pipeEnd(fd, true).capacity * PAGE_BYTES : notSimulated("fcntl");
+    const pipe = this.#pipeEnd(fd, true);
+    if (command === F_SETPIPE_SZ) {
+      if (argument > this.largestPipeBytes) return -EPERM;
+      pipe.capacity = argument / PAGE_BYTES;
+    } else if (command !== F_GETPIPE_SZ) return notSimulated("fcntl");
+    return pipe.capacity * PAGE_BYTES;
   }
 
   write(fd: number, buffer: Pointer, length: number): number {
