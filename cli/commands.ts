@@ -35,6 +35,22 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import("./run.ts")).run,
   }),
   command({
+    name: "demo",
+    summary: "watch connections being taken over, in throw-away namespaces",
+    about: [
+      "Makes three hosts out of network namespaces (client, gateway, internet), runs the proxy in the gateway in " +
+      "each of its modes, and sends curl and a bulk transfer through it, over IPv4 and IPv6. For each connection " +
+      "it prints what the client dialled, the five-tuple the proxy saw and what the server saw, and whether " +
+      "they agree.",
+      "Needs no root where the kernel lets ordinary users make namespaces, and says what is missing where it " +
+      "does not. Needs nft, ip, unshare and curl. Takes some seconds; nothing of this machine is changed, and " +
+      "nothing is left behind, also after Ctrl-C. Exits with 0 only if everything was right.",
+    ],
+    flags: {},
+    examples: [["", "the first thing to try"]],
+    load: async () => (await import("./demo.ts")).demo,
+  }),
+  command({
     name: "rules render",
     summary: "print the rules and routes as a shell script",
     about: [
@@ -92,5 +108,18 @@ export const COMMANDS: readonly Command[] = [
     flags: {},
     examples: [["run", "every flag of run"], ["rules apply", "every flag of rules apply"]],
     load: async () => (await import("./help.ts")).help,
+  }),
+];
+
+/** Commands that other commands start and nobody types: in no help, but found by name. */
+export const INTERNAL_COMMANDS: readonly Command[] = [
+  command({
+    name: "demo peer",
+    summary: "one end of the demo's connections",
+    about: [],
+    operands: "server SPEC|client",
+    flags: {},
+    examples: [],
+    load: async () => (await import("./demo.ts")).demoPeer,
   }),
 ];

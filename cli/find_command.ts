@@ -5,7 +5,7 @@
  */
 import type { ConfigIssue } from "../config/mod.ts";
 import { type Command, PROGRAM } from "./command.ts";
-import { COMMANDS } from "./commands.ts";
+import { COMMANDS, INTERNAL_COMMANDS } from "./commands.ts";
 import { nearest } from "./nearest.ts";
 
 /** The command that `args` begin with, and the arguments after its name. */
@@ -14,7 +14,7 @@ export function findCommand(
 ): { command: Command; rest: readonly string[] } | undefined {
   for (const words of [2, 1]) {
     const name = args.slice(0, words).join(" ");
-    const command = COMMANDS.find((command) => command.name === name);
+    const command = [...COMMANDS, ...INTERNAL_COMMANDS].find((command) => command.name === name);
     if (command !== undefined) return { command, rest: args.slice(words) };
   }
   return undefined;

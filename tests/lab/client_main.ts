@@ -15,7 +15,8 @@ function report(line: ClientReport): void {
   console.log(JSON.stringify(line));
 }
 
-async function main(): Promise<void> {
+/** Follows the specs given on standard input, and ends the process. */
+export async function runClients(): Promise<void> {
   const specs = await new Response(Deno.stdin.readable).json() as ClientSpec[];
   await Promise.all(
     specs.map(async (spec, client) => report({ event: "result", client, result: await run(spec, client) })),
@@ -150,4 +151,4 @@ class ScriptRun {
   }
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) await runClients();

@@ -27,6 +27,11 @@ export function labPath(): string {
 /** No lab can be built here. The message says what is missing and how to mend it. */
 export class LabUnavailableError extends Error {
   override readonly name = "LabUnavailableError";
+
+  /** `detail` is what the attempt printed; `findings` are what {@linkcode diagnose} says of it. */
+  constructor(message: string, readonly detail: string, readonly findings: readonly string[]) {
+    super(message);
+  }
 }
 
 /** Compares the machine with what a lab needs; the findings are sentences for the reader of a failed run. */
@@ -63,10 +68,14 @@ export function diagnose(): string[] {
 
 /** The error for a lab that did not start. `detail` is what the attempt printed. */
 export function labUnavailable(detail: string): LabUnavailableError {
-  const findings = diagnose().map((finding) => `\n  - ${finding}`).join("");
+  const findings = diagnose();
+  const printed = detail.trim() || "no output";
   return new LabUnavailableError(
-    `a lab of network namespaces cannot be built here: ${detail.trim() || "no output"}${findings}\n` +
-      "  (ALLOW_NO_LAB=1 skips the tests that need one)",
+    `a lab of network namespaces cannot be built here: ${printed}` +
+      findings.map((finding) => `\n  - ${finding}`).join("") +
+      "\n  (ALLOW_NO_LAB=1 skips the tests that need one)",
+    printed,
+    findings,
   );
 }
 

@@ -14,8 +14,9 @@ function report(line: ServerReport): void {
   console.log(JSON.stringify(line));
 }
 
-async function main(): Promise<void> {
-  const spec = JSON.parse(Deno.args[0] ?? "") as ServerSpec;
+/** Runs the server that `specText` describes, until the process is ended. */
+export async function runServer(specText: string): Promise<void> {
+  const spec = JSON.parse(specText) as ServerSpec;
   const address = { hostname: spec.address ?? "::", port: spec.port ?? 0 };
   const resumed = waitForResume();
   if (spec.kind === "http") return await serveHttp(address, report);
@@ -129,4 +130,4 @@ async function reset(
   connection.reset();
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) await runServer(Deno.args[0] ?? "");
