@@ -181,7 +181,7 @@ export class Flow {
     const reason = this.end!.reason;
     if (reason !== "idle-timeout" && reason !== "half-closed-timeout") return;
     const timeoutMs = reason === "idle-timeout" ? IDLE_TIMEOUT_MS : HALF_CLOSED_TIMEOUT_MS;
-    assertLessOrEqual(this.endMs, Math.max(clockRanFromMs, this.#eventMs() + timeoutMs) + 1_300);
+    assertLessOrEqual(this.endMs, Math.max(clockRanFromMs, this.#eventMs() + timeoutMs) + 1_400);
   }
 
   #eventMs(): number {
@@ -245,6 +245,7 @@ export class RelayWorld {
   assertBytesAccountedFor(): void {
     const { maxPipes } = this.context.settings;
     assertLessOrEqual(this.context.pipes.count, maxPipes);
+    assertEquals(this.counters[counterSlot("pipesNow")], this.context.pipes.count);
     const held = this.flows.filter((flow) => flow.isOpen).reduce(
       (sum, { client, upstream }) =>
         sum + client.socket.bytesTaken - upstream.socket.bytesGiven +

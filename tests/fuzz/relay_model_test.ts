@@ -34,6 +34,7 @@ interface Step {
 interface Script {
   readonly maxPipes: number;
   readonly fragmentBytes: number;
+  readonly largestPipeBytes: number;
   readonly flows: readonly (readonly [receiveCapacity: number, sendCapacity: number])[];
   readonly steps: readonly (readonly Step[])[];
   /** How it ends: the peers finish, or fall silent for good. */
@@ -68,6 +69,7 @@ const capacity = fc.constantFrom(700, 5_000, 65_536, 70_000, 300_000, 4_000_000)
 const script: fc.Arbitrary<Script> = fc.record({
   maxPipes: fc.constantFrom(0, 1, 2, 3, 100),
   fragmentBytes: fc.constantFrom(512, 1448, 4096, 32768),
+  largestPipeBytes: fc.constantFrom(65536, 1024 * 1024),
   flows: fc.array(fc.tuple(capacity, capacity), { minLength: 1, maxLength: 3 }),
   steps: fc.array(
     fc.array(
@@ -98,6 +100,7 @@ class Director {
     this.world = new RelayWorld(plan.maxPipes);
     const { kernel } = this.world;
     kernel.fragmentBytes = plan.fragmentBytes;
+    kernel.largestPipeBytes = plan.largestPipeBytes;
     kernel.beforeTransfer = () => this.#betweenCalls();
     kernel.onIdle = (timeoutMs) => this.#onIdle(timeoutMs);
     for (const [receive, send] of plan.flows) this.world.openFlow(receive, send);
@@ -193,8 +196,10 @@ class Director {
     const flow = flows[index % flows.length]!;
     if (action.kind === "limits") kernel.limits = [...action.limits];
     else if (action.kind === "descriptors") kernel.outOfDescriptors = action.exhausted;
-    else if (action.kind === "pipes") kernel.pipeBytes = action.tooSmall ? 8192 : 65536;
-    else if (action.kind === "sleep") kernel.nowMs += action.ms;
+    else if (action.kind === "pipes") {
+      kernel.pipeBytes = action.tooSmall ? 8192 : 65536;
+      kernel.largestPipeBytes = action.tooSmall ? 8192 : this.#script.largestPipeBytes;
+    } else if (action.kind === "sleep") kernel.nowMs += action.ms;
     else this.#performOn(flow, action);
   }
 
