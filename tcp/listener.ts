@@ -56,14 +56,17 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     super();
     const { arena, settings, sys, reactor } = environment;
     this.#context = new TcpContext(environment);
-    this.#reserve = new ReserveDescriptor(sys, arena as Arena);
     this.#needsPeer = settings.mode === "redirect" || settings.source === "keep" ||
       environment.onFlow !== undefined || environment.clientLimit !== undefined;
     const { socket, dualStack } = openListenerSocket(this.#context.sockets, settings);
     this.dualStack = dualStack;
+    const result = reactor.add(socket.fd, EPOLLIN, this);
+    if (result < 0) {
+      socket[Symbol.dispose]();
+      throw new SyscallError("epoll_ctl", -result);
+    }
     this.#fd = socket.release();
-    const result = reactor.add(this.#fd, EPOLLIN, this);
-    if (result < 0) throw new SyscallError("epoll_ctl", -result);
+    this.#reserve = new ReserveDescriptor(sys, arena as Arena);
   }
 
   /** Connections being dialled or carried. */
