@@ -5,6 +5,7 @@
  */
 import {
   type ApplyStage,
+  DEFAULT_KERNEL_NUMBERS,
   type Finding,
   findingsAgainst,
   type HostFacts,
@@ -24,8 +25,9 @@ const CODES: Partial<Record<Finding["code"], StartErrorCode>> = {
 const RENDER = "`pellucid rules render` prints what was to be loaded";
 const HINTS: Readonly<Record<ApplyStage, string>> = {
   check: `nothing was changed; ${RENDER}`,
-  apply: `what had been done is undone; ${RENDER}`,
-  verify: "the host could not be compared with the plan, or changed meanwhile: try again, as root",
+  apply: "what had been done is undone; `nft list ruleset`, `ip rule` and " +
+    `\`ip route show table ${DEFAULT_KERNEL_NUMBERS.routeTable}\` (and \`ip -6\`) show what may be in the way`,
+  verify: "nothing of it stays; rules could not be read, or another program changes them: try again, as root",
   revert: "`pellucid rules cleanup` tries again, as root",
 };
 

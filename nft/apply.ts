@@ -96,9 +96,11 @@ async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | s
     const table = await readTable(exec, name);
     if (table === undefined) return undefined;
     if (isExecResult(table)) return `nft list: ${table.stderr}`;
-    if (!isOurs(table)) return `table inet ${name} exists and is not ours`;
+    if (!isOurs(table)) return `table inet ${name} exists and is not ours: rename or delete it`;
     if (!table.owned) return table;
-    if (attempt === OWNER_ATTEMPTS) return `table inet ${name} belongs to a running process`;
+    if (attempt === OWNER_ATTEMPTS) {
+      return `table inet ${name} belongs to a running process: stop the other pellucid first`;
+    }
     await new Promise((resolve) => setTimeout(resolve, OWNER_ATTEMPT_MS));
   }
 }

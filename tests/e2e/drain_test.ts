@@ -2,17 +2,12 @@
  * The way out: signals, draining, and what is left afterwards.
  */
 import { assert, assertEquals, assertGreaterOrEqual, assertLess } from "../assert.ts";
-import { GATEWAY_LAB, gatewayLab, type Lab, type LabServer, labTest } from "../lab/mod.ts";
+import { GATEWAY_LAB, gatewayLab, type Lab, labTest } from "../lab/mod.ts";
 import { kernelState, ProxyRun, rulesLetPass } from "./proxy_run.ts";
+import { assertSeenFrom } from "./seen_from.ts";
 import { Talker } from "./talker.ts";
 
 const { client, gateway, servers } = GATEWAY_LAB;
-
-/** The server's next connection comes from that address. */
-async function assertSeenFrom(server: LabServer, address: string): Promise<void> {
-  const { peer } = await server.nextOpened();
-  assertEquals(peer.slice(0, peer.lastIndexOf(":")), address.includes(":") ? `[${address}]` : address);
-}
 
 async function parts(lab: Lab) {
   const echo = await lab.host("internet").serve({ kind: "echo" });
