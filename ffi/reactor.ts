@@ -28,7 +28,7 @@ import { TimerWheel } from "./timer_wheel.ts";
 export interface EventHandler {
   /**
    * @param fd the descriptor that is ready.
-   * @param events EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR as epoll reports them.
+   * @param events EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR as epoll reports them.
    */
   onEvents(fd: number, events: number): void;
 }

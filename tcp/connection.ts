@@ -23,12 +23,14 @@ import {
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
+  EPOLLPRI,
   EPOLLRDHUP,
   ETIMEDOUT,
   type EventHandler,
   SHUT_WR,
   SO_ERROR,
   SO_LINGER,
+  SO_OOBINLINE,
   SOCKADDR_IN6_BYTES,
   SOL_SOCKET,
   TICK_MS,
@@ -40,7 +42,7 @@ import { livenessDueMs, setLiveness } from "./liveness.ts";
 import type { ConnectionEnd, TcpContext } from "./worker_context.ts";
 
 /** What every socket of a connection is watched for. */
-const WATCHED = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+const WATCHED = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP;
 
 /** Told when a connection has ended, to give back what it counted for. */
 export interface ConnectionOwner {
@@ -165,7 +167,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
       return;
     }
     // A server that speaks first may have done so in the same event.
-    if ((events & (EPOLLIN | EPOLLRDHUP)) !== 0) {
+    if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP)) !== 0) {
       this.#onReady(this.#down, this.#up, events, this.#upstream);
     }
   }
@@ -180,15 +182,25 @@ export class Connection extends Timer implements EventHandler, Deferred {
       this.#pump(to, from);
       if (!this.#isOpen()) return;
     }
-    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) === 0 || from.ended) {
+    if ((events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) === 0 || from.ended) {
       if ((events & EPOLLERR) !== 0) this.#onError(fd);
       return;
     }
     from.readable = true;
     if ((events & EPOLLRDHUP) !== 0) from.hungUp = true;
+    if ((events & EPOLLPRI) !== 0 && !from.urgent) this.#onUrgent(from, fd);
     if (!from.blocked) this.#pump(from, to);
     // What was readable has been carried as far as the other side takes it; a reset does not wait for the rest.
     if ((events & EPOLLERR) !== 0 && this.#isOpen()) this.#onError(fd);
+  }
+
+  /**
+   * Urgent data is carried as what it is, a byte of the stream (RFC 6093, section 6). Left out of line it would be
+   * lost. That it was urgent is not passed on.
+   */
+  #onUrgent(from: HalfPipe, fd: number): void {
+    from.urgent = true;
+    this.#context.sys.setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, this.#context.one.pointer, 4);
   }
 
   #isOpen(): boolean {

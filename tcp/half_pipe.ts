@@ -51,6 +51,11 @@ export class HalfPipe {
   readable = false;
   /** The source has signalled its end of stream (EPOLLRDHUP): a short read does not mean drained. */
   hungUp = false;
+  /**
+   * Urgent data has come (EPOLLPRI): a read stops short of it, so a short read does not mean drained, and splice
+   * does not get past it.
+   */
+  urgent = false;
   /** The sink takes no more: the owner clears it on EPOLLOUT. */
   blocked = false;
   /** ENDED was answered. */
@@ -96,7 +101,7 @@ export class HalfPipe {
         return WAIT;
       }
       if (this.bytes >= limit) return MORE;
-      const result = this.#streaming ? this.#fillPipe() : this.#copy();
+      const result = this.#streaming && !this.urgent ? this.#fillPipe() : this.#copy();
       if (result !== MORE) return result;
     }
   }
@@ -148,6 +153,11 @@ export class HalfPipe {
       this.#inPipe = n;
       return MORE;
     }
+    if (n === 0) {
+      // The end of stream, or urgent data with the end of stream somewhere behind it: a read tells.
+      this.#streaming = false;
+      return MORE;
+    }
     // The pipe is empty, so EAGAIN can only mean that the source is.
     if (n === -EAGAIN) this.#streaming = false;
     return this.#sourceGaveNothing(n);
@@ -166,7 +176,7 @@ export class HalfPipe {
     if (mayKeep) {
       // Edge-triggered, and a read that did not fill the buffer has emptied the socket: the next byte is a new
       // edge, and there is no need to hear EAGAIN. Not so when the end of stream is waiting behind the bytes.
-      if (got < PIPE_BYTES && !this.hungUp) this.readable = false;
+      if (got < PIPE_BYTES && !this.hungUp && !this.urgent) this.readable = false;
       else if (got === PIPE_BYTES) this.#streaming = true;
       if (taken < got) return this.#keepRest(taken, got);
       return MORE;
@@ -179,7 +189,7 @@ export class HalfPipe {
       this.blocked = true;
       return WAIT;
     }
-    if (got < PIPE_BYTES && !this.hungUp) this.readable = false;
+    if (got < PIPE_BYTES && !this.hungUp && !this.urgent) this.readable = false;
     return MORE;
   }
 
