@@ -53,6 +53,8 @@ export class RelaySite implements AsyncDisposable {
       const process = lab.host("gateway").deno(
         script,
         options.program === undefined ? [...args, "--tcp", mode, "--source", source, ...flags] : args,
+        // Deno's own look for a new version would be a socket in the process that is not the proxy's.
+        { env: { DENO_NO_UPDATE_CHECK: "1" } },
       );
       return new RelaySite(lab, await RunningProxy.ready(process));
     } catch (error) {
