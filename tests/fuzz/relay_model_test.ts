@@ -186,7 +186,8 @@ class Director {
 
   #begin(steps: readonly Step[]): void {
     for (const step of steps) {
-      if (step.delay === 0) this.#perform(step);
+      // A turn takes no time: the relay reads the clock once in it.
+      if (step.delay === 0 || step.action.kind === "sleep") this.#perform(step);
       else this.#pending.push(step);
     }
   }
