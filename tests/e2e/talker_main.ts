@@ -23,6 +23,8 @@ export type TalkReport =
 export type TalkEnd = "refused" | "fin" | "reset" | "timeout" | "unreachable" | "closed";
 
 const connections = new Map<number, Deno.TcpConn>();
+/** The last write of each talk, and how it failed if it did. */
+const writes = new Map<number, Promise<TalkEnd | undefined>>();
 
 if (import.meta.main) await obey();
 
@@ -31,21 +33,20 @@ async function obey(): Promise<void> {
   for await (const text of Deno.stdin.readable.pipeThrough(new TextDecoderStream())) {
     const lines = (partial + text).split("\n");
     partial = lines.pop()!;
-    for (const line of lines) await carryOut(JSON.parse(line));
+    for (const line of lines) carryOut(JSON.parse(line));
   }
   // Connections that are still open would keep the process.
   Deno.exit(0);
 }
 
-async function carryOut(order: TalkOrder): Promise<void> {
+function carryOut(order: TalkOrder): void {
   const connection = connections.get(order.talk);
   switch (order.do) {
     case "dial":
       talk(order.talk, order.address, order.port);
       return;
     case "say":
-      // A connection that has failed says so to its reader.
-      await connection?.write(new TextEncoder().encode(order.text)).catch(() => {});
+      if (connection !== undefined) writes.set(order.talk, write(connection, order.text));
       return;
     case "close":
       connections.delete(order.talk);
@@ -68,12 +69,23 @@ async function talk(id: number, hostname: string, port: number): Promise<void> {
   report({ event: "end", talk: id, how: await listen(id, connection) });
 }
 
+async function write(connection: Deno.TcpConn, text: string): Promise<TalkEnd | undefined> {
+  try {
+    await connection.write(new TextEncoder().encode(text));
+    return undefined;
+  } catch (error) {
+    // Our own close interrupts a write as it does a read.
+    return [...connections.values()].includes(connection) ? peerEndOf(error) : "closed";
+  }
+}
+
 async function listen(id: number, connection: Deno.TcpConn): Promise<TalkEnd> {
   const buffer = new Uint8Array(4096);
   try {
     for (;;) {
       const n = await connection.read(buffer);
-      if (n === null) return "fin";
+      // The kernel tells of a reset once: where a write has heard of it, a read finds the end of the stream.
+      if (n === null) return await writes.get(id) ?? "fin";
       report({ event: "heard", talk: id, text: new TextDecoder().decode(buffer.subarray(0, n)) });
     }
   } catch (error) {
