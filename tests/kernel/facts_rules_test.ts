@@ -7,6 +7,7 @@
 import {
   type AppliedRules,
   applyPlan,
+  cleanup,
   DEFAULT_KERNEL_NUMBERS,
   detectHost,
   type Plan,
@@ -140,4 +141,32 @@ labTest("fact: nft -i takes a line as one transaction, and tells of errors on st
   await nft.closeStdin();
   assertEquals((await nft.wait(5_000)).code, 0);
   assertStringIncludes(nft.stderr.text(), "nosuch");
+});
+
+labTest("fact: REDIRECT with no listener refuses, where TPROXY lets pass", async () => {
+  for (const tcp of ["redirect", "tproxy"] as const) {
+    await using lab = await gatewayLab();
+    await using echo = await lab.host("internet").serve({ kind: "echo" });
+    await using _rules = await apply(lab, gatewayPlan({ tcp }));
+    for (const address of [servers.v4, servers.v6]) {
+      const { outcome } = await lab.host("client").connect(echoOnce(echo.port, address));
+      assertEquals(outcome, tcp === "redirect" ? "refused" : "connected");
+    }
+  }
+});
+
+labTest("fact: what is ours can be removed by hand, by table name and protocol number", async () => {
+  await using lab = await gatewayLab();
+  const gateway = lab.host("gateway");
+  const exec = labExec(gateway);
+  const foreign = "from all lookup main pref 4242 protocol 42".split(" ");
+  await gateway.output(["ip", "rule", "add", ...foreign]);
+  await applyPlan(gatewayPlan({ source: "keep" }), { exec, host: await detectHost(exec), hold: "plain" });
+  await gateway.output(["nft", "delete", "table", "inet", "pellucid"]);
+  for (const family of ["-4", "-6"]) {
+    await gateway.output(["ip", family, "rule", "flush", "protocol", "173"]);
+    await gateway.output(["ip", family, "route", "flush", "table", "7873", "proto", "173"]);
+  }
+  assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+  assertStringIncludes(await gateway.output(["ip", "rule"]), "4242:");
 });
