@@ -1,0 +1,117 @@
+/**
+ * Rules that `run` does not manage: what it prints works when it is pasted, and the `rules` commands do what the
+ * script does.
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "../assert.ts";
+import { GATEWAY_LAB, gatewayLab, type Lab, type LabHost, labTest } from "../lab/mod.ts";
+import { kernelState, MAIN, ProxyRun } from "./proxy_run.ts";
+import { assertSeenFrom } from "./seen_from.ts";
+import { Talker } from "./talker.ts";
+
+const { client, gateway, servers } = GATEWAY_LAB;
+
+async function pellucid(host: LabHost, ...args: string[]) {
+  return await host.run([Deno.execPath(), "run", "-A", "--cached-only", MAIN, ...args]);
+}
+
+/** A connection of each family is taken by the proxy, and the server sees `seen`. */
+async function assertTaken(lab: Lab, seen: { readonly v4: string; readonly v6: string }): Promise<void> {
+  await using echo = await lab.host("internet").serve({ kind: "echo" });
+  await using talker = new Talker(lab.host("client"));
+  for (const family of ["v4", "v6"] as const) {
+    await (await talker.reach(servers[family], echo.port)).close();
+    await assertSeenFrom(echo, seen[family]);
+  }
+}
+
+const VIA_PROXY = { v4: gateway.wanV4, v6: gateway.wanV6 };
+
+labTest("run --dry-run and rules render touch nothing and print the rules", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  const before = await kernelState(here);
+  const dry = await pellucid(here, "run", "--from", "lan0", "--local", "--dry-run");
+  const rendered = await pellucid(here, "rules", "render", "--from", "lan0", "--local");
+  for (const { code, stdout, stderr } of [dry, rendered]) {
+    assertEquals([code, stderr], [0, ""]);
+    assertStringIncludes(stdout, "tproxy to :7870");
+    assertStringIncludes(stdout, "ip -4 rule add fwmark");
+    assertStringIncludes(stdout, "tproxy_output");
+  }
+  assertEquals(await kernelState(here), before);
+});
+
+for (
+  const flags of [
+    ["--tcp", "tproxy", "--from", "lan0"],
+    ["--tcp", "redirect", "--from", "lan0"],
+    ["--tcp", "tproxy", "--from", "lan0", "--source", "keep"],
+  ]
+) {
+  labTest(
+    `run --rules none ${flags.join(" ")}: touches nothing; the printed script makes it work`,
+    async () => {
+      await using lab = await gatewayLab();
+      const here = lab.host("gateway");
+      const before = await kernelState(here);
+      await using proxy = await ProxyRun.start(here, ["--rules", "none", ...flags]);
+      assertEquals(await kernelState(here), before);
+      assertStringIncludes((await proxy.event("ready")).rules, "not ours");
+      await assertTaken(lab, client);
+
+      const script = proxy.process.stdout.text();
+      const pasted = await here.run(["sh", "-e"], { stdin: script });
+      assertEquals([pasted.code, pasted.stderr], [0, ""]);
+      await assertTaken(lab, flags.includes("keep") ? client : VIA_PROXY);
+      assertEquals((await proxy.stop()).tcpFinished, 2);
+
+      // What undoes it is printed too, as comments.
+      const undo = script.slice(script.indexOf("# To undo")).split("\n").slice(1)
+        .filter((line) => line.startsWith("#")).map((line) => line.slice(1));
+      assert(undo.length > 0, script);
+      const undone = await here.run(["sh", "-e"], { stdin: undo.join("\n") });
+      assertEquals([undone.code, undone.stderr], [0, ""]);
+      assertEquals(await kernelState(here), before);
+    },
+  );
+}
+
+labTest("rules apply, run --rules none, rules verify, rules cleanup", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  const before = await kernelState(here);
+  const flags = ["--from", "lan0"];
+
+  const early = await pellucid(here, "rules", "verify", ...flags);
+  assertEquals(early.code, 1);
+  assertMatch(early.stdout, /^table: table inet pellucid is missing$/m);
+
+  const applied = await pellucid(here, "rules", "apply", ...flags);
+  assertEquals([applied.code, applied.stderr], [0, ""]);
+  // Nobody listens yet: connections go on their way.
+  await assertTaken(lab, client);
+  const state = await kernelState(here);
+  assertEquals((await pellucid(here, "rules", "apply", ...flags)).code, 0);
+  assertEquals(await kernelState(here), state, "applied again, it is the same");
+
+  await using proxy = await ProxyRun.start(here, ["--rules", "none", ...flags]);
+  await assertTaken(lab, VIA_PROXY);
+  const verified = await pellucid(here, "rules", "verify", ...flags);
+  assertEquals([verified.code, verified.stdout], [0, "everything is in place\n"]);
+  assertEquals((await proxy.stop()).tcpFinished, 2);
+  assertEquals(await kernelState(here), state, "a run with --rules none leaves the rules");
+
+  // What somebody changes is seen.
+  await here.output(["nft", "flush", "chain", "inet", "pellucid", "tproxy_prerouting"]);
+  const changed = await pellucid(here, "rules", "verify", ...flags);
+  assertEquals(changed.code, 1);
+  assertMatch(
+    changed.stdout,
+    /^rule: table inet pellucid: chain tproxy_prerouting: rule "first.*" is missing$/m,
+  );
+
+  const cleaned = await pellucid(here, "rules", "cleanup");
+  assertEquals([cleaned.code, cleaned.stderr], [0, ""]);
+  assertStringIncludes(cleaned.stdout, "removed: table inet pellucid");
+  assertEquals(await kernelState(here), before);
+});
