@@ -96,3 +96,13 @@ Deno.test("documentation: every test that is referred to exists", () => {
   assertEquals(missing, []);
   assert(found > 20, `${found} references found`);
 });
+
+Deno.test("docs/rules.md: the chains it explains are those of the goldens", () => {
+  const golden = ["tproxy_from", "redirect_from"].map((name) => read(`tests/golden/${name}/intercept.nft`))
+    .join("");
+  const rendered = golden.split("\n").map((line) => line.replace(/ comment ".*"$/, "").trim());
+  const blocks = [...read("docs/rules.md").matchAll(/^```\n(chain [\s\S]*?)^```/gm)];
+  const explained = blocks.flatMap(([, block]) => block!.trim().split("\n").map((line) => line.trim()));
+  assert(blocks.length === 2, `${blocks.length} chains`);
+  assertEquals(explained.filter((line) => !rendered.includes(line)), []);
+});
