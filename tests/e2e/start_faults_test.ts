@@ -99,9 +99,15 @@ labTest("nft or ip missing: which package has it", async () => {
   await using lab = await gatewayLab();
   const here = lab.host("gateway");
   for (const [program, debianPackage] of [["nft", "nftables"], ["ip", "iproute2"]] as const) {
-    const { code, message, hint } = await failedStart(here, FROM_LAN, { prefix: withoutProgram(program) });
-    assertEquals([code, message], ["program-missing", `host: ${program} is not installed`]);
-    assertStringIncludes(hint, debianPackage);
+    // Also with a file of that name in PATH that nobody may run: the search then ends in EACCES, not in ENOENT.
+    await using tools = await ToolFolder.create();
+    await Deno.writeTextFile(`${tools.path}/${program}`, "no program", { mode: 0o644 });
+    for (const env of [{}, tools.env]) {
+      const prefix = withoutProgram(program);
+      const { code, message, hint } = await failedStart(here, FROM_LAN, { prefix, env });
+      assertEquals([code, message], ["program-missing", `host: ${program} is not installed`]);
+      assertEquals(hint, `install the package ${debianPackage}`);
+    }
   }
 });
 

@@ -63,7 +63,10 @@ function findProgram(program: string): string {
     try {
       if (Deno.statSync(path).isFile) return path;
     } catch (error) {
-      if (!(error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory)) throw error;
+      // Not there, or in a folder of somebody else's that is in PATH all the same, as `su` leaves it.
+      const { NotFound, NotADirectory, PermissionDenied } = Deno.errors;
+      const isElsewhere = [NotFound, NotADirectory, PermissionDenied].some((kind) => error instanceof kind);
+      if (!isElsewhere) throw error;
     }
   }
   throw new Error(`${program}: not found in ${labPath()}`);
