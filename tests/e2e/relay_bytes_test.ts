@@ -30,7 +30,7 @@ for (const { mode, bytes: total } of LARGE) {
     for (const [seed, client] of results.entries()) {
       assertEquals([client.received, client.end, client.timedOut], [bytes, "fin", false]);
       assertEquals(client.receivedSha256, seededSha256(seed, bytes));
-      const flow = await site.proxy.flowOf(client.local!);
+      const flow = await site.proxy.flowOf(client);
       assertEquals([flow.bytesUp, flow.bytesDown], [bytes, bytes]);
       assertEquals(flow.end, { reason: "closed", side: "client" });
     }
@@ -51,7 +51,7 @@ labTest("bytes: ten thousand writes of one byte", async () => {
   });
   assertEquals([client.sent, client.received, client.end], [count, count, "fin"]);
   assertEquals(client.receivedSha256, client.sentSha256);
-  const flow = await site.proxy.flowOf(client.local!);
+  const flow = await site.proxy.flowOf(client);
   assertEquals([flow.bytesUp, flow.bytesDown], [count, count]);
 });
 
@@ -93,7 +93,8 @@ for (const bytes of [3, 200_000]) {
       // Before the half-close: bytes that are stuck behind the urgent one would come with the end of stream.
       { do: "await-bytes", bytes: 2 * bytes + 2 },
     ];
-    const spec = JSON.stringify({ to: endpoint(v4, echo.port), steps });
+    const to = endpoint(v4, echo.port);
+    const spec = JSON.stringify({ to, steps });
     await using client = site.client.deno(RAW_CLIENT, [spec]);
     const said = (word: string) => client.stdout.waitFor((line) => line === word || undefined, 10_000);
     await said("open");
@@ -106,6 +107,6 @@ for (const bytes of [3, 200_000]) {
     const { received, local } = JSON.parse(client.stdout.lines.at(-1)!) as RawClientResult;
     assertEquals(received.length, 2 * bytes + 2);
     assert(received === `x${before!.repeat(pieces.times)}!${after!.repeat(pieces.times)}`);
-    assertEquals((await site.proxy.flowOf(local)).bytesUp, 2 * bytes + 2);
+    assertEquals((await site.proxy.flowOf({ local, peer: to })).bytesUp, 2 * bytes + 2);
   });
 }

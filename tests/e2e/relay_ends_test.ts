@@ -151,7 +151,7 @@ for (const [mode, source] of WAYS) {
       await context.step(`${wanted.name}: ${address}`, async () => {
         const client = results[at]!;
         assertEquals([client.outcome, client.timedOut, client.end], ["connected", false, wanted.clientSees]);
-        const flow = await site.proxy.flowOf(client.local!);
+        const flow = await site.proxy.flowOf(client);
         if (source === "keep") assertEquals(flow.local, client.local);
         const connection = served.get(flow.local!);
         assert(connection !== undefined, `no server saw ${flow.local}`);

@@ -95,11 +95,17 @@ export class RunningProxy {
     return this.process.stderr.lines.flatMap((line) => parseEvent(line, name) ?? []);
   }
 
-  /** The flow that a client's connection became, when it has ended. */
-  async flowOf(client: string, timeoutMs = EVENT_TIMEOUT_MS): Promise<EventOf<"flow">> {
+  /**
+   * The flow that a client's connection became, when it has ended. Both ends are needed to tell: a client may use
+   * one port for several destinations at once.
+   */
+  async flowOf(
+    client: { readonly local?: string; readonly peer?: string },
+    timeoutMs = EVENT_TIMEOUT_MS,
+  ): Promise<EventOf<"flow">> {
     return await this.process.stderr.waitFor((line) => {
       const flow = parseEvent(line, "flow");
-      return flow?.client === client ? flow : undefined;
+      return flow?.client === client.local && flow?.destination === client.peer ? flow : undefined;
     }, timeoutMs);
   }
 

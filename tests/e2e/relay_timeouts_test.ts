@@ -32,12 +32,12 @@ labTest("timeouts: an idle connection ends, one that carries a byte now and then
   const clients = await site.client.startClients(specs).results();
   assertEquals(clients.map(({ end }) => end), ["reset", "reset", "fin"]);
   for (const client of clients.slice(0, 2)) {
-    const flow = await site.proxy.flowOf(client.local!);
+    const flow = await site.proxy.flowOf(client);
     assertEquals([flow.end, flow.bytesUp], [{ reason: "idle-timeout", side: "proxy" }, 10]);
     assert(flow.durationMs >= 1000 && flow.durationMs < 2500, `${flow.durationMs} ms`);
     assertEquals((await mute.nextClosed()).end, "reset");
   }
-  const flow = await site.proxy.flowOf(clients[2]!.local!);
+  const flow = await site.proxy.flowOf(clients[2]!);
   assertEquals([flow.end.reason, flow.bytesUp], ["closed", 4]);
 });
 
@@ -63,7 +63,7 @@ labTest("timeouts: a connection that stays half-closed ends, whichever side has 
   const [closed, told] = await site.client.startClients(specs).results();
   assertEquals([closed!.end, told!.end], ["reset", "reset"]);
   for (const client of [closed!, told!]) {
-    const flow = await site.proxy.flowOf(client.local!);
+    const flow = await site.proxy.flowOf(client);
     assertEquals(flow.end, { reason: "half-closed-timeout", side: "proxy" });
     assert(flow.durationMs >= 1000 && flow.durationMs < 2500, `${flow.durationMs} ms`);
   }
@@ -115,12 +115,12 @@ for (const { name, options, bytes, end, mostMs } of VANISHED) {
     const before = site.proxy.descriptors();
     const steps = [{ do: "sleep", ms: 30_000 }] as const;
     await using run = site.client.startClients([{ address: v4, port: server.port, steps }]);
-    const { local } = await run.connected();
+    const client = await run.connected();
     if (bytes > 0) await run.progress(({ received }) => received > MIB);
     else await server.nextOpened();
     await site.client.output(["nft", "-f", "-"], { stdin: CABLE_PULLED });
     const pulledAt = performance.now();
-    const flow = await site.proxy.flowOf(local, mostMs + 5_000);
+    const flow = await site.proxy.flowOf(client, mostMs + 5_000);
     assertLess(performance.now() - pulledAt, mostMs);
     assertEquals([flow.destination, flow.end], [endpoint(v4, server.port), end]);
     assertEquals((await server.nextClosed()).end, "reset");
