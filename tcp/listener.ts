@@ -231,6 +231,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     errno: number,
     addresses: ConnectionAddresses | undefined,
   ): void {
+    this.#reset(client);
     this.#uncount(slot);
     const end = dialFailure(errno);
     if (addresses !== undefined) {
@@ -240,13 +241,13 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
       this.#context.count("tcpRefusedFds");
       this.#pause(errnoName(errno));
     } else this.#context.count("tcpDialFailed");
-    this.#reset(client);
   }
 
   #refuse(client: number, counter: TcpCounterName, warning: TcpWarning, detail: string): void {
+    // First of all: whatever goes wrong in telling of it, the client has its answer.
+    this.#reset(client);
     this.#context.count(counter);
     this.#context.warn(warning, detail);
-    this.#reset(client);
   }
 
   /** The newest connection gets an answer, the others wait in the queue. */

@@ -29,8 +29,9 @@ for (const mode of ["tproxy", "redirect"] as const) {
       await using proxy = await ProxyRun.start(lab.host("gateway"), [mode], { main: THROWING_MAIN });
       const talks = await reachMany(talker, echo.port);
 
-      talker.dial(gateway.v4, PORT);
+      const trigger = talker.dial(gateway.v4, PORT);
       const death = await proxy.event("worker-died");
+      assertEquals(await trigger.ended(), "reset");
       assertEquals([death.message, death.restartMs, death.level], ["fixture: a fault", 100, "error"]);
       assertStringIncludes(death.stack!, "throwing_worker.ts");
       assert(death.hint.length > 0);
