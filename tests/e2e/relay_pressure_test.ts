@@ -48,11 +48,6 @@ for (const mode of ["tproxy", "redirect"] as const) {
     assertEquals(stalled.sockets, before.sockets + 2 * STALLED);
     // A pipe is two ends; the pools have some in any case.
     assertLess(stalled.pipeEnds, before.pipeEnds + 2 * STALLED + 16);
-    console.log(
-      (stalled.memory - before.memory) / MIB,
-      before.memory / MIB,
-      stalled.pipeEnds - before.pipeEnds,
-    );
     assertLess(stalled.memory - before.memory, 8 * MIB);
     assertLess(
       performance.now() - downloadsPausedAt,

@@ -25,24 +25,25 @@ const SYMBOLS = {
 
 let libc: Libc | undefined;
 
-/** Closes `connection` with a RST. @throws {Error} when its descriptor cannot be found. */
+/** Closes `connection` with a RST; when the other side has reset it already, there is nothing left to reset. */
 export function closeWithReset(connection: Deno.TcpConn): void {
   libc ??= Deno.dlopen("libc.so.6", SYMBOLS);
   const fd = findDescriptor(libc, netAddrText(connection.localAddr), netAddrText(connection.remoteAddr));
   // A sockaddr of zeros: sa_family is AF_UNSPEC.
-  if (libc.symbols.connect(fd, new Uint8Array(16), 16) !== 0) {
+  if (fd !== undefined && libc.symbols.connect(fd, new Uint8Array(16), 16) !== 0) {
     throw new Error(`descriptor ${fd}: connect to AF_UNSPEC was refused`);
   }
   connection.close();
 }
 
-function findDescriptor(libc: Libc, local: string, peer: string): number {
+/** Undefined: no socket of ours is connected like this any more. */
+function findDescriptor(libc: Libc, local: string, peer: string): number | undefined {
   for (const entry of Deno.readDirSync("/proc/self/fd")) {
     const fd = Number(entry.name);
     if (socketAddress(libc.symbols.getpeername, fd) !== peer) continue;
     if (socketAddress(libc.symbols.getsockname, fd) === local) return fd;
   }
-  throw new Error(`connection ${local} to ${peer}: no descriptor of ours`);
+  return undefined;
 }
 
 /** The address as Deno writes it, or undefined when the descriptor has none. */
