@@ -4,8 +4,10 @@
  * Goals: after a failure nothing of it is left; a predecessor that was killed is no obstacle; what belongs to
  * another live process is never touched; applying what is in place changes nothing.
  *
- * Order: check everything, routes, table, verify. A routing rule without the table moves no packet, because
- * nothing sets its mark, so the table is the switch: on last, off first.
+ * Order: check everything, claim the table, routes, rules, verify. A table can have one owner only, so of two
+ * processes that start at once the second one fails before it has touched the routes that both would use. A
+ * routing rule without the table's rules moves no packet, because nothing sets its mark, so these are the switch:
+ * on last, off first.
  *
  * How do we know that something is ours? Tables: the comment's first word. Rules and routes: the protocol
  * number, together with the routing table, so that two configurations may live side by side.
@@ -17,7 +19,7 @@ import { findingsAgainst, type HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import { OwnerSession } from "./owner_session.ts";
 import type { Phase, Plan } from "./plan.ts";
-import { type Hold, renderNft, tableComment } from "./render_nft.ts";
+import { claimComment, type Hold, renderClaim, renderNft, tableComment } from "./render_nft.ts";
 import { renderIpRule, renderLocalRoute } from "./render_route.ts";
 import { ipRuleKey, routeKey } from "./route_listing.ts";
 import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
@@ -99,15 +101,33 @@ async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | s
     if (!isOurs(table)) return `table inet ${name} exists and is not ours: rename or delete it`;
     if (!table.owned) return table;
     if (attempt === OWNER_ATTEMPTS) {
-      return `table inet ${name} belongs to a running process: stop the other pellucid first`;
+      return heldByAnother(name);
     }
     await new Promise((resolve) => setTimeout(resolve, OWNER_ATTEMPT_MS));
   }
 }
 
+function heldByAnother(name: string): string {
+  return `table inet ${name} belongs to a running process: stop the other pellucid first`;
+}
+
+/** Why nft was refused: what it said itself, unless another process has taken the table meanwhile. */
+async function refusal(
+  exec: Exec,
+  tableName: string,
+  stage: ApplyStage,
+  what: string,
+  said: string,
+): Promise<RuleApplyError> {
+  const table = await readTable(exec, tableName);
+  const isHeld = table !== undefined && !isExecResult(table) && table.owned;
+  return isHeld ? new RuleApplyError(stage, heldByAnother(tableName)) : new RuleApplyError(stage, what, said);
+}
+
 async function requireLoadable(plan: Plan, exec: Exec, hold: Hold): Promise<void> {
   const result = await exec.run(["nft", "--check", "-f", "-"], { stdin: renderNft(plan, "intercept", hold) });
-  if (result.code !== 0) throw new RuleApplyError("check", "nft --check", result.stderr);
+  if (result.code === 0) return;
+  throw await refusal(exec, plan.intent.tableName, "check", "nft --check", result.stderr);
 }
 
 class HostRules implements AppliedRules {
@@ -116,6 +136,8 @@ class HostRules implements AppliedRules {
   readonly #plan: Plan;
   readonly #exec: Exec;
   readonly #lost = Promise.withResolvers<string>();
+  /** Differs from that of every other process, whose table would be taken for ours. */
+  readonly #claimComment = claimComment(crypto.randomUUID());
   #owner: OwnerSession | undefined;
   #reverted = false;
 
@@ -129,9 +151,8 @@ class HostRules implements AppliedRules {
   async apply(): Promise<void> {
     const undo: (readonly string[])[] = [];
     let loaded = false;
-    // nft starts up while the routes are set.
-    if (this.hold === "owner") this.#owner = this.#openOwner();
     try {
+      if (this.hold === "owner") await this.#claim();
       await this.#applyRoutes(undo);
       loaded = true;
       await this.#load("intercept");
@@ -141,8 +162,9 @@ class HostRules implements AppliedRules {
       }
     } catch (error) {
       this.#reverted = true;
-      if (loaded || this.hold === "owner") await this.#removeTable();
+      if (loaded) await this.#removeRules();
       for (const argv of undo.reverse()) await this.#exec.run(argv);
+      await this.#owner?.close();
       throw error;
     }
   }
@@ -157,11 +179,15 @@ class HostRules implements AppliedRules {
     this.#reverted = true;
     const problems: string[] = [];
     if (this.#plan.chains.length > 0) {
-      const said = await this.#removeTable();
+      const said = await this.#removeRules();
       if (said !== undefined) problems.push(said);
-      for (const entry of await readPlanEntries(this.#plan, this.#exec)) {
-        const result = await this.#exec.run(entry.remove);
-        if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);
+      try {
+        for (const entry of await readPlanEntries(this.#plan, this.#exec)) {
+          const result = await this.#exec.run(entry.remove);
+          if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);
+        }
+      } finally {
+        await this.#owner?.close();
       }
     }
     if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
@@ -197,7 +223,7 @@ class HostRules implements AppliedRules {
   }
 
   async #load(phase: Phase): Promise<void> {
-    const text = renderNft(this.#plan, phase, this.hold);
+    const text = renderNft(this.#plan, phase, this.hold, this.hold === "owner");
     if (this.hold === "plain") {
       const result = await this.#exec.run(["nft", "-f", "-"], { stdin: text });
       if (result.code !== 0) throw new RuleApplyError("apply", "nft", result.stderr);
@@ -207,18 +233,27 @@ class HostRules implements AppliedRules {
     if (said !== undefined) throw new RuleApplyError("apply", "nft", said);
   }
 
-  #openOwner(): OwnerSession {
-    const owner = OwnerSession.open(this.#exec, this.#plan.intent.tableName);
-    owner.ended.then((how) => {
+  /** Takes the table for this process, so that nobody else changes it or the routes that go with it. */
+  async #claim(): Promise<void> {
+    const name = this.#plan.intent.tableName;
+    this.#owner = OwnerSession.open(this.#exec, name);
+    this.#owner.ended.then((how) => {
       if (!this.#reverted) this.#lost.resolve(`the nft process that holds our table ended: ${how}`);
     });
-    return owner;
+    const said = await this.#owner.load(renderClaim(name, this.#claimComment, false), this.#claimComment);
+    if (said !== undefined) throw await refusal(this.#exec, name, "apply", "nft", said);
   }
 
-  /** What nft said against it, if anything. */
-  async #removeTable(): Promise<string | undefined> {
+  /**
+   * The rules go; an owned table stays until the routes are gone, so that whoever waits for it finds none of ours.
+   *
+   * @returns what nft said against it, if anything.
+   */
+  async #removeRules(): Promise<string | undefined> {
     if (this.hold === "owner") {
-      await this.#owner?.close();
+      // When this fails, closing the session takes table and rules away together.
+      const text = renderClaim(this.#plan.intent.tableName, this.#claimComment, true);
+      await this.#owner?.load(text, this.#claimComment);
       return undefined;
     }
     const table = await readTable(this.#exec, this.#plan.intent.tableName);

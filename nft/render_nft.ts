@@ -19,14 +19,22 @@ export const TABLE_COMMENT_PREFIX = "pellucid:";
 
 const PRIORITY = { raw: "raw", mangle: "mangle", dstnat: "-100" } as const;
 
-/** The whole text for `nft -f -`; empty when the plan has no chains. */
-export function renderNft(plan: Plan, phase: Phase, hold: Hold): string {
+/**
+ * The whole text for `nft -f -`; empty when the plan has no chains.
+ *
+ * @param claimed the process that loads the text owns the table already; a drain follows upon that.
+ */
+export function renderNft(
+  plan: Plan,
+  phase: Phase,
+  hold: Hold,
+  claimed: boolean = phase === "drain" && hold === "owner",
+): string {
   if (plan.chains.length === 0) return "";
   const name = plan.intent.tableName;
-  // A table must exist to be deleted, so it is made first; but who owns one already may not make it again.
-  const replaces = phase === "drain" && hold === "owner";
   const lines = [
-    ...(replaces ? [] : [`table inet ${name}`]),
+    // A table must exist to be deleted, so it is made first; but who owns one already may not make it again.
+    ...(claimed ? [] : [`table inet ${name}`]),
     `delete table inet ${name}`,
     `table inet ${name} {`,
     ...(hold === "owner" ? ["\tflags owner"] : []),
@@ -36,6 +44,29 @@ export function renderNft(plan: Plan, phase: Phase, hold: Hold): string {
     "",
   ];
   return lines.join("\n");
+}
+
+/**
+ * Text that makes the table, without rules, the property of the nft process that loads it.
+ *
+ * @param comment from {@linkcode claimComment}.
+ * @param claimed it is so already, with rules.
+ */
+export function renderClaim(tableName: string, comment: string, claimed: boolean): string {
+  return [
+    ...(claimed ? [] : [`table inet ${tableName}`]),
+    `delete table inet ${tableName}`,
+    `table inet ${tableName} {`,
+    "\tflags owner",
+    `\tcomment "${comment}"`,
+    "}",
+    "",
+  ].join("\n");
+}
+
+/** Comment of a table that has an owner and no rules: not yet, or not any more. `token` tells owners apart. */
+export function claimComment(token: string): string {
+  return `${TABLE_COMMENT_PREFIX} claimed ${token}`;
 }
 
 /** The comment of the table of this plan in this phase: who made it, and a hash of its chains. */

@@ -66,19 +66,66 @@ labTest("a start that fails at its rules leaves nothing behind", async () => {
   // The session's own nft ends before it has heard anything.
   await using broken = await wrapSession("exit 1");
   await assertUndone(here, broken, "rules apply: nft", "no session");
-  // The kernel turns down the transaction, which --check had let pass.
+  // The kernel turns down what --check had let pass: the table itself, or the rules once the table is ours.
   const refusal = "Error: Could not process rule: No buffer space available";
-  await using refused = await wrapSession(
-    `while read -r line; do
-       case $line in "table inet pellucid"*) echo "${refusal}" >&2 ;; *) echo "$line" ;; esac
-     done | "$REAL" -i`,
-  );
-  await assertUndone(here, refused, refusal, "transaction refused");
+  for (const start of ["table inet pellucid", "delete table inet pellucid"]) {
+    await using refused = await wrapSession(
+      `while read -r line; do
+         case $line in "${start}"*) echo "${refusal}" >&2 ;; *) echo "$line" ;; esac
+       done | "$REAL" -i`,
+    );
+    await assertUndone(here, refused, refusal, start);
+  }
   // It is loaded, but not as it was written: somebody's nft leaves out a rule.
   await using altered = await wrapSession(
     `sed -u 's/tproxy to :[0-9]* meta mark set [^;]* accept comment "first[^"]*";//' | "$REAL" -i`,
   );
   await assertUndone(here, altered, "first: a new connection goes to the listener", "rule left out");
+});
+
+labTest(
+  "two that start at the same moment: one runs and takes connections, the other leaves it alone",
+  async () => {
+    await using lab = await gatewayLab();
+    const here = lab.host("gateway");
+    const before = await kernelState(here);
+    await using echo = await lab.host("internet").serve({ kind: "echo" });
+    await using talker = new Talker(lab.host("client"));
+    for (let round = 0; round < 3; round++) {
+      await using one = ProxyRun.launch(here, FROM_LAN);
+      await using two = ProxyRun.launch(here, FROM_LAN);
+      const ready = (proxy: ProxyRun) => proxy.event("ready").then(() => proxy, () => undefined);
+      const running = (await Promise.all([ready(one), ready(two)])).filter((proxy) => proxy !== undefined);
+      assertEquals(running.length, 1);
+      const loser = running[0] === one ? two : one;
+      assertEquals(await loser.exitCode(), 1);
+      // Which of the checks it came to is a matter of milliseconds.
+      assertMatch(
+        loser.logged("error")[0]!.message,
+        /port 7870: taken|table inet pellucid belongs to a running process: stop the other pellucid first$/,
+      );
+      for (const [address, seen] of [[servers.v4, gateway.wanV4], [servers.v6, gateway.wanV6]] as const) {
+        await (await talker.reach(address, echo.port)).close();
+        await assertSeenFrom(echo, seen);
+      }
+      await running[0]!.stop();
+      assertEquals(await kernelState(here), before);
+    }
+  },
+);
+
+labTest("a signal during the start: nothing stays, exit 0", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  const before = await kernelState(here);
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    await using proxy = ProxyRun.launch(here, [...FROM_LAN, "--log-level", "debug"]);
+    await proxy.event("starting");
+    await proxy.process.kill(signal);
+    assertEquals(await proxy.exitCode(), 0);
+    assertEquals((await proxy.event("stopped")).totals.tcpAccepted, 0);
+    assertEquals(await kernelState(here), before);
+  }
 });
 
 labTest("somebody else's route in our routing table stops the start and stays", async () => {
