@@ -98,7 +98,7 @@ export class App {
     const issues = checkRunConfig(config);
     if (issues.length > 0) throw new ConfigError(issues);
     this.#emit({ event: "starting", pid: Deno.pid, workers: config.workers });
-    const { netAdmin } = preflight(config);
+    const { netAdmin } = await preflight(config);
     const budget = this.#shareFds();
     // Without the capability there is no rule of ours either that the mark would be for.
     const configs = workerConfigs(config, budget, netAdmin ? DEFAULT_KERNEL_NUMBERS.marks.bypass : 0);

@@ -19,12 +19,16 @@ export interface HostGrants {
 /** Bit of CAP_NET_ADMIN in a capability set, linux/capability.h. */
 const CAP_NET_ADMIN = 12n;
 
+/** How long a port may stay taken: a predecessor that was killed is still being taken apart by the kernel. */
+const PORT_WAIT_MS = 500;
+const PORT_RETRY_MS = 50;
+
 /** @throws {StartError} for the first thing that is in the way. */
-export function preflight(config: RunConfig): HostGrants {
+export async function preflight(config: RunConfig): Promise<HostGrants> {
   const netAdmin = hasNetAdmin(Deno.readTextFileSync("/proc/self/status"));
   if (!netAdmin) checkUnprivileged(config);
   checkInterfaces(config.from);
-  checkPort(config.port);
+  await waitForPort(config.port);
   return { netAdmin };
 }
 
@@ -66,6 +70,19 @@ function checkInterfaces(names: readonly string[]): void {
       (choice.length === 0 ? "it has none beside lo" : `it has ${choice.join(", ")}`),
     "`ip link` lists the interfaces",
   );
+}
+
+async function waitForPort(port: number): Promise<void> {
+  for (let waitedMs = 0;; waitedMs += PORT_RETRY_MS) {
+    try {
+      return checkPort(port);
+    } catch (error) {
+      if (!(error instanceof StartError && error.code === "port-taken") || waitedMs >= PORT_WAIT_MS) {
+        throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, PORT_RETRY_MS));
+    }
+  }
 }
 
 /**
