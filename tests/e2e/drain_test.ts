@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertGreaterOrEqual, assertLess } from "../assert.ts";
 import { GATEWAY_LAB, gatewayLab, type Lab, labTest } from "../lab/mod.ts";
-import { kernelState, ProxyRun, rulesLetPass } from "./proxy_run.ts";
+import { kernelState, MAIN, ProxyRun, rulesLetPass } from "./proxy_run.ts";
 import { assertSeenFrom } from "./seen_from.ts";
 import { Talker } from "./talker.ts";
 
@@ -129,3 +129,24 @@ for (const mode of ["tproxy", "redirect"] as const) {
     assertEquals((await proxy.event("stopped")).totals.tcpAccepted, 1);
   });
 }
+
+labTest("a log that nobody reads any more is no reason to stop carrying", async () => {
+  await using lab = await gatewayLab();
+  const { echo, before, talker } = await parts(lab);
+  // head ends after the first line, which is `ready`; from then on a write to the log fails with EPIPE.
+  const script = 'exec 3>&1; { "$@" 2>&1 >/dev/null & echo $! >&3; wait $!; } | head -n 1';
+  const here = lab.host("gateway");
+  await using proxy = here.spawn([
+    ...["sh", "-c", script, "sh", Deno.execPath(), "run", "-A", "--cached-only", MAIN],
+    ...["run", "--from", "lan0", "--flows", "--log", "json"],
+  ]);
+  const pid = await proxy.stdout.waitFor((line) => /^\d+$/.test(line) ? line : undefined, 10_000);
+  await proxy.stdout.waitFor((line) => line.includes('"ready"') || undefined, 10_000);
+  for (let i = 0; i < 3; i++) {
+    await (await talker.reach(servers.v4, echo.port)).close();
+    await assertSeenFrom(echo, gateway.wanV4);
+  }
+  await here.output(["kill", "-TERM", pid]);
+  await proxy.wait(10_000);
+  assertEquals(await kernelState(here), before);
+});

@@ -104,6 +104,34 @@ for (const mode of ["tproxy", "redirect"] as const) {
 }
 
 labTest(
+  "a low limit of open files: as many connections as are promised, and not one for which there is no room",
+  async () => {
+    await using lab = await gatewayLab();
+    await using echo = await lab.host("internet").serve({ kind: "echo" });
+    await using talker = new Talker(lab.host("client"));
+    const flags = ["--from", "lan0", "--workers", "1", "--max-connections", "1000"];
+    const prefix = ["prlimit", "--nofile=100:400"];
+    await using proxy = await ProxyRun.start(lab.host("gateway"), flags, { prefix });
+    const { maxConnections } = await proxy.event("ready");
+    assertLess(maxConnections, 200);
+    const lowered = await proxy.event("warning", ({ code }) => code === "max-connections-lowered");
+    assertStringIncludes(
+      lowered.message,
+      `1000 found, lowered to ${maxConnections}: the limit of open files is 400`,
+    );
+    const open = [];
+    for (let i = 0; i < maxConnections; i++) {
+      open.push(talker.dial(i % 2 ? servers.v4 : servers.v6, echo.port));
+    }
+    await assertAllCarry(open);
+    assertEquals(await talker.dial(servers.v4, echo.port).ended(), "reset");
+    await assertAllCarry(open);
+    const totals = await proxy.stopByForce();
+    assertEquals([totals.tcpRefusedLimit, totals.tcpRefusedFds, totals.tcpAcceptPauses], [1, 0, 0]);
+  },
+);
+
+labTest(
   "out of file descriptors: accepting pauses without a busy loop, resumes when some are free",
   async () => {
     await using lab = await gatewayLab();
