@@ -3,7 +3,7 @@
  * the next one.
  */
 import { assert, assertEquals } from "../assert.ts";
-import { gatewayLab, type Lab, type LabHost, type LabProcess, labTest } from "../lab/mod.ts";
+import { gatewayLab, type LabHost, type LabProcess, labTest } from "../lab/mod.ts";
 
 const MAIN = new URL("../../mod.ts", import.meta.url).href;
 const EVENT_TIMEOUT_MS = 15_000;
