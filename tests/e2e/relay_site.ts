@@ -32,6 +32,8 @@ export type EventOf<Name extends AppEventName> = Extract<AppEvent, { event: Name
 export interface RelaySiteOptions {
   readonly mode?: Mode;
   readonly source?: Source;
+  /** Whether each finished flow is reported; true unless said otherwise. */
+  readonly flows?: boolean;
   /** More flags of `run`. */
   readonly flags?: readonly string[];
   readonly lab?: GatewayLabOptions;
@@ -49,7 +51,7 @@ export class RelaySite implements AsyncDisposable {
     try {
       const { mode = "tproxy", source = "own", flags = [] } = options;
       const [script, ...args] = options.program ??
-        [MAIN, "run", "--from", "lan0", "--flows", "--log", "json"];
+        [MAIN, "run", "--from", "lan0", "--log", "json", ...(options.flows ?? true ? ["--flows"] : [])];
       const process = lab.host("gateway").deno(
         script,
         options.program === undefined ? [...args, "--tcp", mode, "--source", source, ...flags] : args,

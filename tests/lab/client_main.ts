@@ -65,6 +65,8 @@ async function dial(spec: ClientSpec): Promise<Deno.TcpConn | Exclude<ConnectOut
   } catch (error) {
     if (error instanceof DeadlineError) return "timeout";
     if (error instanceof Deno.errors.ConnectionRefused) return "refused";
+    // Connected, and reset before Deno could ask for the peer's address.
+    if (error instanceof Deno.errors.NotConnected) return "reset";
     return peerEndOf(error);
   }
 }

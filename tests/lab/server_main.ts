@@ -22,10 +22,20 @@ export async function runServer(specText: string): Promise<void> {
   if (spec.kind === "http") return await serveHttp(address, report);
   using listener = Deno.listen(address);
   report({ event: "ready", address: listener.addr.hostname, port: listener.addr.port });
-  let count = 0;
-  for await (const connection of listener) {
-    const number = ++count;
-    serveOne(new AccountedConnection(connection), number, spec, resumed).then(report);
+  for (let number = 1;;) {
+    const connection = await accept(listener);
+    if (connection === undefined) continue;
+    serveOne(new AccountedConnection(connection), number++, spec, resumed).then(report);
+  }
+}
+
+/** The next connection; undefined for one that was reset before Deno could ask for the peer's address. */
+async function accept(listener: Deno.TcpListener): Promise<Deno.TcpConn | undefined> {
+  try {
+    return await listener.accept();
+  } catch (error) {
+    if (error instanceof Deno.errors.NotConnected) return undefined;
+    throw error;
   }
 }
 
