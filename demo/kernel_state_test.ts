@@ -8,7 +8,7 @@ const BEFORE: KernelState = {
 };
 const DURING: KernelState = {
   "nft tables": ["table inet pellucid"],
-  "ip rules": [...BEFORE["ip rules"], "9000: from all fwmark 0x1000000/0x3000000 lookup 7873"],
+  "ip rules": [...BEFORE["ip rules"], "90: from all fwmark 0x1000000/0x3000000 lookup 7873"],
   "ip routes": [...BEFORE["ip routes"], "local default dev lo table 7873"],
 };
 

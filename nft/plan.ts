@@ -48,7 +48,13 @@ export interface Marks {
   readonly mask: number;
 }
 
-/** Numbers clear of Tailscale (0xff0000), kube-proxy (0xc000) and the tables and protocols distributions name. */
+/**
+ * Numbers clear of Tailscale (0xff0000), kube-proxy (0xc000) and the tables and protocols distributions name.
+ *
+ * Preference 90: any rule before ours that matches takes our marked packets out by an interface, where they are
+ * lost. So ours comes after `local` (0) alone, before VRF (1000), multi-WAN and VPNs (Tailscale: 5210 and on); it
+ * asks for our mark, so that no packet of theirs is kept from them.
+ */
 export const DEFAULT_KERNEL_NUMBERS: Pick<
   InterceptIntent,
   "marks" | "routeTable" | "routeProtocol" | "rulePreference" | "tableName"
@@ -56,7 +62,7 @@ export const DEFAULT_KERNEL_NUMBERS: Pick<
   marks: { intercept: 0x01000000, bypass: 0x02000000, mask: 0x03000000 },
   routeTable: 7873,
   routeProtocol: 173,
-  rulePreference: 9000,
+  rulePreference: 90,
   tableName: "pellucid",
 };
 

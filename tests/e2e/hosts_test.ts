@@ -120,6 +120,28 @@ for (const mode of MODES) {
     assertEquals(await kernelState(here), before);
   });
 
+  labTest(`${mode}: a routing rule of the host for the clients' addresses is not in the way`, async () => {
+    await using lab = await gatewayLab();
+    const here = lab.host("gateway");
+    for (
+      const [family, from, via] of [
+        ["-4", client.v4, "198.18.0.2"],
+        ["-6", client.v6, "2001:db8:ffff::2"],
+      ] as const
+    ) {
+      await here.output(["ip", family, "route", "add", "default", "via", via, "table", "100"]);
+      await here.output(["ip", family, "rule", "add", "from", from, "lookup", "100", "pref", "1000"]);
+    }
+    await using echo = await lab.host("internet").serve({ kind: "echo" });
+    await using talker = new Talker(lab.host("client"));
+    await using proxy = await ProxyRun.start(here, ["--tcp", mode, "--from", "lan0"]);
+    for (const [address, seen] of [[servers.v4, gateway.wanV4], [servers.v6, gateway.wanV6]] as const) {
+      await (await talker.reach(address, echo.port)).close();
+      await assertSeenFrom(echo, seen);
+    }
+    assertEquals((await proxy.stop()).tcpFinished, 2);
+  });
+
   for (const source of ["own", "keep"] as const) {
     labTest(`${mode} --source ${source}: works under src_valid_mark=1 and strict rp_filter`, async () => {
       const sysctls = Object.fromEntries(

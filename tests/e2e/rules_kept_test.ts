@@ -102,7 +102,7 @@ labTest(
       };
       assertEquals((await rules("apply", "--from", "lan0")).code, 0);
       assertEquals((await rules("verify", "--from", "lan0")).code, 0);
-      await gateway.output(["ip", "-6", "rule", "del", "pref", "9000"]);
+      await gateway.output(["ip", "-6", "rule", "del", "pref", "90"]);
       const changed = await rules("verify", "--from", "lan0");
       assertEquals(changed.code, 1);
       assert(/^route: .* is missing$/m.test(changed.stdout), changed.stdout);

@@ -138,11 +138,11 @@ export const APPLY_CASES: readonly ApplyCase[] = [
       const [, host] = await apply(exec, plan, "plain");
       await exec.run(["nft", "flush", "chain", "inet", "pellucid", "tproxy_prerouting"]);
       await exec.run(
-        "ip -4 rule del fwmark 0x1000000/0x3000000 iif lan0 lookup 7873 pref 9000 protocol 173".split(" "),
+        "ip -4 rule del fwmark 0x1000000/0x3000000 iif lan0 lookup 7873 pref 90 protocol 173".split(" "),
       );
       const found = (await verifyPlan(planForHost(plan, host), exec)).map(({ message }) => message);
       assertStringIncludes(found.join("\n"), 'rule "first: ');
-      assertStringIncludes(found.join("\n"), "rule 4 9000 16777216/50331648 lan0 7873 is missing");
+      assertStringIncludes(found.join("\n"), "rule 4 90 16777216/50331648 lan0 7873 is missing");
     },
   },
   {
