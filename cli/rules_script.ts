@@ -17,12 +17,14 @@ export function renderScript(plan: Plan, hold: Hold): string {
   const routes = renderRoutes(plan);
   const undo = [
     `nft delete table inet ${plan.intent.tableName}`,
-    ...routes.toReversed().map((route) => route.undo.join(" ")),
+    ...routes.toReversed().map((route) => shellLine(route.undo)),
   ];
   return [
-    ...(routes.length === 0 ? [] : ["# Routes: marked packets are delivered to this host."]),
-    ...routes.map((route) => route.argv.join(" ")),
+    "set -e",
     "",
+    ...(routes.length === 0 ? [] : ["# Routes: marked packets are delivered to this host."]),
+    ...routes.map((route) => shellLine(route.argv)),
+    ...(routes.length === 0 ? [] : [""]),
     hold === "owner"
       ? "# Rules. `run` feeds them to an nft that lives as long as it does: they vanish with it."
       : "# Rules.",
@@ -32,5 +34,14 @@ export function renderScript(plan: Plan, hold: Hold): string {
     "",
     hold === "owner" ? "# When it ends, `run` undoes all of it:" : "# To undo all of it:",
     ...undo.map((line) => `#   ${line}`),
-  ].join("\n").trimStart();
+  ].join("\n");
+}
+
+/** A command as a shell reads it: an interface's name may be `$(reboot)`. */
+function shellLine(argv: readonly string[]): string {
+  return argv.map(shellWord).join(" ");
+}
+
+function shellWord(word: string): string {
+  return /^[A-Za-z0-9_./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
