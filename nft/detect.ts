@@ -240,8 +240,8 @@ function judgeLinks(links: Links): Finding[] {
   }
   return links.ipv6 ? [] : [{
     code: "no-ipv6",
-    message: "IPv6 is not available here",
-    hint: "only IPv4 is intercepted; see net.ipv6.conf.lo.disable_ipv6",
+    message: "lo has no IPv6: IPv4 connections are intercepted, IPv6 ones, if there are any, pass untouched",
+    hint: "to intercept both, the sysctl net.ipv6.conf.lo.disable_ipv6 must be 0",
     blocks: [],
   }];
 }

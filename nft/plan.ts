@@ -115,6 +115,7 @@ export interface Rule {
 
 /** One condition on a packet. */
 export type Match =
+  | { readonly kind: "family"; readonly family: IpFamily }
   /** `icmp` stands for ICMP and ICMPv6. */
   | { readonly kind: "protocol"; readonly protocol: "tcp" | "icmp" }
   /** TCP with SYN and none of FIN, RST, ACK: the first packet of a connection. */

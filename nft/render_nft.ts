@@ -123,6 +123,8 @@ const MARK_EXPRESSION = { packet: "meta mark", flow: "ct mark", socket: "socket 
 
 function renderMatch(match: Match, marks: Marks): string {
   switch (match.kind) {
+    case "family":
+      return `meta nfproto ${match.family === 4 ? "ipv4" : "ipv6"}`;
     case "protocol":
       return `meta l4proto ${match.protocol === "icmp" ? "{ icmp, ipv6-icmp }" : match.protocol}`;
     case "tcpFirst":

@@ -7,7 +7,7 @@
 import type { IpFamily } from "../net/address.ts";
 import type { HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
-import type { Phase, Plan } from "./plan.ts";
+import type { Phase, Plan, Rule } from "./plan.ts";
 import { chainComments, tableComment } from "./render_nft.ts";
 import { ipRuleKey, readRouteEntries, type RouteEntry, routeKey } from "./route_listing.ts";
 import { RuleApplyError } from "./rule_apply_error.ts";
@@ -19,10 +19,25 @@ export interface Difference {
   readonly message: string;
 }
 
-/** The plan without what this host has no use for: routes and rules of a family it does not speak. */
+/** Other interfaces may speak IPv6 while lo, where marked packets go, does not. */
+const NO_IPV6: Rule = {
+  id: "no-ipv6",
+  during: "always",
+  matches: [{ kind: "family", family: 6 }],
+  verdict: { kind: "pass" },
+  why: "lo has no IPv6 here, so nothing of it could be delivered to us",
+};
+
+/** The plan as this host can carry it out: without IPv6 on lo, IPv6 is not routed there and passes every chain. */
 export function planForHost(plan: Plan, host: Pick<HostFacts, "ipv6">): Plan {
-  const speaks = (entry: { family: IpFamily }) => host.ipv6 || entry.family === 4;
-  return { ...plan, ipRules: plan.ipRules.filter(speaks), routes: plan.routes.filter(speaks) };
+  if (host.ipv6) return plan;
+  const isV4 = (entry: { family: IpFamily }) => entry.family === 4;
+  return {
+    ...plan,
+    chains: plan.chains.map((chain) => ({ ...chain, rules: [NO_IPV6, ...chain.rules] })),
+    ipRules: plan.ipRules.filter(isV4),
+    routes: plan.routes.filter(isV4),
+  };
 }
 
 /**

@@ -120,6 +120,23 @@ for (const mode of MODES) {
     assertEquals(await kernelState(here), before);
   });
 
+  labTest(`${mode}: without IPv6 on lo alone, IPv6 passes by and IPv4 is taken`, async () => {
+    await using lab = await gatewayLab();
+    const here = lab.host("gateway");
+    await here.output(["sh", "-c", "echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6"]);
+    const before = await kernelState(here);
+    await using echo = await lab.host("internet").serve({ kind: "echo" });
+    await using talker = new Talker(lab.host("client"));
+    await using proxy = await ProxyRun.start(here, ["--tcp", mode, "--from", "lan0"]);
+    assertEquals((await proxy.event("warning")).code, "no-ipv6");
+    for (const [address, seen] of [[servers.v4, gateway.wanV4], [servers.v6, client.v6]] as const) {
+      await (await talker.reach(address, echo.port)).close();
+      await assertSeenFrom(echo, seen);
+    }
+    assertEquals((await proxy.stop()).tcpFinished, 1);
+    assertEquals(await kernelState(here), before);
+  });
+
   labTest(`${mode}: a routing rule of the host for the clients' addresses is not in the way`, async () => {
     await using lab = await gatewayLab();
     const here = lab.host("gateway");
