@@ -14,6 +14,7 @@ import {
   type Exec,
   HostExec,
   type HostFacts,
+  missingAddresses,
   type Plan,
 } from "../nft/mod.ts";
 import { BackOff } from "./back_off.ts";
@@ -49,7 +50,8 @@ export class NftInterception implements Interception {
   async prepare(): Promise<void> {
     this.#host = await detectHost(this.#exec);
     requireHost(this.#plan, this.#host);
-    for (const { code, message, hint, blocks } of this.#host.findings) {
+    const findings = [...this.#host.findings, ...missingAddresses(this.#plan, this.#host)];
+    for (const { code, message, hint, blocks } of findings) {
       if (blocks.length === 0) this.#emit({ event: "warning", code, message: `host: ${message}`, hint });
     }
   }

@@ -2,7 +2,7 @@ import { assert, assertEquals, assertRejects } from "../tests/assert.ts";
 import { APPLY_CASES } from "../tests/kernel/nft_apply_cases.ts";
 import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
 import { applyPlan } from "./apply.ts";
-import { detectHost } from "./detect.ts";
+import { detectHost, missingAddresses } from "./detect.ts";
 import { FakeExec } from "./fake_exec.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
 import { planForHost, verifyPlan } from "./verify.ts";
@@ -49,6 +49,17 @@ Deno.test("applyPlan: says what the host lacks, and only when the plan needs it"
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["tproxy to"] });
   const host = await detectHost(exec);
   await using _rules = await applyPlan(gatewayPlan({ tcp: "redirect" }), { exec, host, hold: "owner" });
+});
+
+Deno.test("missingAddresses: only where redirect needs one, for each family this host speaks", async () => {
+  const missing = async (ipv6: boolean, plan = gatewayPlan({ tcp: "redirect" })) => {
+    const host = await detectHost(new FakeExec({ interfaces: INTERFACES, unnumbered: ["lan0"], ipv6 }));
+    return missingAddresses(plan, host).map(({ message }) => message.split(":")[0]);
+  };
+  assertEquals(await missing(true), ["lan0 has no IPv4 address", "lan0 has no IPv6 address"]);
+  assertEquals(await missing(false), ["lan0 has no IPv4 address"]);
+  assertEquals(await missing(true, gatewayPlan({ tcp: "redirect", from: ["wan0"] })), []);
+  assertEquals(await missing(true, gatewayPlan()), []);
 });
 
 Deno.test("AppliedRules.lost: resolves when the holder dies, not when we revert", async () => {

@@ -5,6 +5,7 @@
  * @module
  */
 import { COMMAND_MISSING, type Exec } from "./exec.ts";
+import type { IpFamily } from "../net/address.ts";
 import type { Plan } from "./plan.ts";
 
 /** What a plan may need of its host. */
@@ -24,7 +25,8 @@ export interface Finding {
     | "no-zones"
     | "no-owner-tables"
     | "loopback-down"
-    | "no-ipv6";
+    | "no-ipv6"
+    | "no-address";
   readonly message: string;
   readonly hint: string;
   /** Plans with one of these needs cannot work; empty for what only makes a difference. */
@@ -38,7 +40,10 @@ export interface HostFacts {
   readonly ipVersion: string | undefined;
   /** Names of all interfaces but lo. */
   readonly interfaces: readonly string[];
+  /** Whether lo speaks IPv6. */
   readonly ipv6: boolean;
+  /** The families of which an interface has an address, by its name. */
+  readonly addressed: ReadonlyMap<string, ReadonlySet<IpFamily>>;
   /** Tables that end with the process that made them: nft 0.9.9, Linux 5.12. */
   readonly ownerTables: boolean;
   readonly findings: readonly Finding[];
@@ -117,7 +122,8 @@ export async function detectHost(exec: Exec): Promise<HostFacts> {
     nftVersion: nft.code === 0 ? nft.stdout.trim() : undefined,
     ipVersion: ip.code === 0 ? ip.stdout.trim() : undefined,
     interfaces: links.names.filter((name) => name !== "lo"),
-    ipv6: links.ipv6,
+    ipv6: hasIpv6(links),
+    addressed: links.addressed,
     ownerTables,
     findings,
   };
@@ -127,6 +133,21 @@ export async function detectHost(exec: Exec): Promise<HostFacts> {
 export function findingsAgainst(plan: Plan, host: HostFacts): Finding[] {
   const needs = planNeeds(plan);
   return host.findings.filter((finding) => finding.blocks.some((need) => needs.has(need)));
+}
+
+/** REDIRECT sends a packet to the first address of the interface it came in by, and drops it without one. */
+export function missingAddresses(plan: Plan, host: HostFacts): Finding[] {
+  if (plan.intent.tcp !== "redirect") return [];
+  const families: readonly IpFamily[] = host.ipv6 ? [4, 6] : [4];
+  return plan.intent.from.flatMap((name) =>
+    families.filter((family) => host.addressed.get(name)?.has(family) === false).map((family): Finding => ({
+      code: "no-address",
+      message:
+        `${name} has no IPv${family} address: redirect loses the IPv${family} connections that come in by it`,
+      hint: `give ${name} an address, or use --tcp tproxy`,
+      blocks: [],
+    }))
+  );
 }
 
 function planNeeds(plan: Plan): Set<Need> {
@@ -208,7 +229,7 @@ function unusable(stderr: string): Finding {
 interface Links {
   readonly names: readonly string[];
   readonly loopbackUp: boolean;
-  readonly ipv6: boolean;
+  readonly addressed: HostFacts["addressed"];
 }
 
 /** As far as needed of one element of `ip -j addr show`. */
@@ -220,13 +241,21 @@ interface LinkObject {
 
 function parseLinks(text: string): Links {
   const links: LinkObject[] = text.trim() === "" ? [] : JSON.parse(text);
-  const loopback = links.find((link) => link.ifname === "lo");
+  const addressed = new Map<string, Set<IpFamily>>();
+  for (const { ifname, addr_info = [] } of links) {
+    if (typeof ifname !== "string") continue;
+    addressed.set(ifname, new Set(addr_info.map(({ family }): IpFamily => family === "inet6" ? 6 : 4)));
+  }
   return {
-    names: links.flatMap((link) => typeof link.ifname === "string" ? [link.ifname] : []),
-    loopbackUp: loopback?.flags?.includes("UP") ?? false,
-    // The kernel gives lo its ::1 unless IPv6 is absent or switched off there, and our IPv6 route leads to lo.
-    ipv6: loopback?.addr_info?.some((address) => address.family === "inet6") ?? false,
+    names: [...addressed.keys()],
+    loopbackUp: links.find((link) => link.ifname === "lo")?.flags?.includes("UP") ?? false,
+    addressed,
   };
+}
+
+/** The kernel gives lo its ::1 unless IPv6 is absent or switched off there, and our IPv6 route leads to lo. */
+function hasIpv6(links: Links): boolean {
+  return links.addressed.get("lo")?.has(6) ?? false;
 }
 
 function judgeLinks(links: Links): Finding[] {
@@ -238,7 +267,7 @@ function judgeLinks(links: Links): Finding[] {
       blocks: ["tproxy", "keep"],
     }];
   }
-  return links.ipv6 ? [] : [{
+  return hasIpv6(links) ? [] : [{
     code: "no-ipv6",
     message: "lo has no IPv6: IPv4 connections are intercepted, IPv6 ones, if there are any, pass untouched",
     hint: "to intercept both, the sysctl net.ipv6.conf.lo.disable_ipv6 must be 0",

@@ -12,6 +12,8 @@ import { type FakeTable, listTable, parseScript } from "./fake_script.ts";
 export interface FakeHostOptions {
   /** Interfaces besides lo. */
   readonly interfaces?: readonly string[];
+  /** Those of them that have no address. */
+  readonly unnumbered?: readonly string[];
   readonly ipv6?: boolean;
   /** Programs that are not installed. */
   readonly missing?: readonly string[];
@@ -180,7 +182,7 @@ export class FakeExec implements Exec {
     const others = (this.#options.interfaces ?? []).map((ifname) => ({
       ifname,
       flags: ["UP"],
-      addr_info: [],
+      addr_info: this.#options.unnumbered?.includes(ifname) ? [] : addresses,
     }));
     return [{ ifname: "lo", flags: ["LOOPBACK", "UP"], addr_info: addresses }, ...others];
   }

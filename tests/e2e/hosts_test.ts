@@ -10,6 +10,17 @@ import { Talker } from "./talker.ts";
 const { client, secondClient, gateway, servers } = GATEWAY_LAB;
 const MODES = ["tproxy", "redirect"] as const;
 
+labTest("redirect: an interface without an address of a family is warned of", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  await here.output(["ip", "addr", "del", `${gateway.v4}/24`, "dev", "lan0"]);
+  await using proxy = await ProxyRun.start(here, ["--tcp", "redirect", "--from", "lan0", "--from", "wan0"]);
+  assertEquals(proxy.logged("warning").map(({ code, message }) => [code, message.split(":")[1]]), [
+    ["no-address", " lan0 has no IPv4 address"],
+  ]);
+  await proxy.stop();
+});
+
 for (const mode of MODES) {
   labTest(
     `${mode} --local: this host's own curl is taken, its services and those who use them are not`,
