@@ -28,7 +28,7 @@ export const COUNTERS = [
   "tcpRefusedFds",
   /** Times accepting was paused because the process or the system ran out of file descriptors. */
   "tcpAcceptPauses",
-  /** Unexpected failures of accept4 or of reading the original destination. */
+  /** Unexpected failures of accept4. */
   "tcpAcceptErrors",
   /** Connections that a reset from the client ended. */
   "tcpClientResets",

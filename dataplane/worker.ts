@@ -66,6 +66,8 @@ class DataPlaneWorker {
     const warnings = new WarningLimiter(this.#reactor, send);
     const counters = new Float64Array(config.stats);
     try {
+      // Before the listener: of two listeners on one port, the kernel would give connections to a dead one too.
+      this.#doorbell = this.#reactor.openDoorbell(arena, () => this.#readMessages());
       this.#listener = new TcpListener({
         sys,
         arena,
@@ -77,7 +79,6 @@ class DataPlaneWorker {
         onFlow: config.flowRing && this.#flowSink(config.flowRing, counters),
         onWarning: (warning, detail) => warnings.warn(warning, detail),
       });
-      this.#doorbell = this.#reactor.openDoorbell(arena, () => this.#readMessages());
     } catch (error) {
       this.#reactor.close();
       throw error;

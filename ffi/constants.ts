@@ -46,6 +46,9 @@ export const TCP_KEEPCNT = 6;
 export const TCP_QUICKACK = 12;
 export const TCP_USER_TIMEOUT = 18;
 
+// linux/sockios.h
+export const SIOCOUTQ = 0x5411;
+
 // fcntl.h
 export const O_NONBLOCK = 0o4000;
 export const O_CLOEXEC = 0o2000000;
@@ -58,7 +61,6 @@ export const SPLICE_F_NONBLOCK = 2;
 export const EPOLL_CLOEXEC = 0o2000000;
 export const EPOLL_CTL_ADD = 1;
 export const EPOLL_CTL_DEL = 2;
-export const EPOLL_CTL_MOD = 3;
 export const EPOLLIN = 0x1;
 export const EPOLLPRI = 0x2;
 export const EPOLLOUT = 0x4;

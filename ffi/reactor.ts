@@ -159,7 +159,11 @@ export class Reactor {
         onRing();
       },
     };
-    checked("epoll_ctl", this.add(readEnd, EPOLLIN, ring));
+    const result = this.add(readEnd, EPOLLIN, ring);
+    if (result < 0) {
+      this.#sys.close(ends.words[1]!);
+      throw new SyscallError("epoll_ctl", -result);
+    }
     return ends.words[1]!;
   }
 

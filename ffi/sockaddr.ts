@@ -35,11 +35,17 @@ export function sockaddrLength(bytes: Uint8Array): number {
   return sockaddrFamily(bytes) === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
 }
 
-/** Whether an AF_INET6 address is ::ffff:a.b.c.d, as a dual-stack socket names an IPv4 peer. */
-export function isV4MappedSockaddr(bytes: Uint8Array): boolean {
-  if (bytes[0] !== AF_INET6 || bytes[18] !== 0xff || bytes[19] !== 0xff) return false;
-  for (let i = 8; i < 18; i++) if (bytes[i] !== 0) return false;
-  return true;
+/**
+ * Turns ::ffff:a.b.c.d, as a dual-stack socket names an IPv4 peer, into the `sockaddr_in` of a.b.c.d, in place;
+ * leaves every other address alone. An AF_INET6 socket can only use the mapped form with IPV6_V6ONLY off, which
+ * net.ipv6.bindv6only may forbid.
+ */
+export function unmapSockaddr(bytes: Uint8Array): void {
+  if (bytes[0] !== AF_INET6 || bytes[18] !== 0xff || bytes[19] !== 0xff) return;
+  for (let i = 8; i < 18; i++) if (bytes[i] !== 0) return;
+  bytes[0] = AF_INET;
+  bytes.copyWithin(4, 20, 24);
+  bytes.fill(0, 8, 16);
 }
 
 /**

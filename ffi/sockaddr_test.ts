@@ -4,11 +4,11 @@ import { assertEquals } from "../tests/assert.ts";
 import {
   decodeSockaddr,
   encodeSockaddr,
-  isV4MappedSockaddr,
   setSockaddrPort,
   sockaddrFamily,
   sockaddrLength,
   sockaddrPort,
+  unmapSockaddr,
 } from "./sockaddr.ts";
 
 Deno.test("sockaddr_in: family in host order, port and address in network order", () => {
@@ -16,7 +16,9 @@ Deno.test("sockaddr_in: family in host order, port and address in network order"
   assertEquals(encodeSockaddr(parseEndpoint("192.0.2.7:443")!, bytes), 16);
   assertEquals([...bytes.subarray(0, 16)], [2, 0, 1, 187, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0]);
   assertEquals([sockaddrFamily(bytes), sockaddrPort(bytes), sockaddrLength(bytes)], [2, 443, 16]);
-  assertEquals(isV4MappedSockaddr(bytes), false);
+  const before = [...bytes];
+  unmapSockaddr(bytes);
+  assertEquals([...bytes], before);
 });
 
 Deno.test("sockaddr_in6: flow label and scope are zero", () => {
@@ -30,10 +32,11 @@ Deno.test("sockaddr_in6: flow label and scope are zero", () => {
 Deno.test("sockaddr: a v4-mapped address is IPv4", () => {
   const bytes = new Uint8Array(28);
   encodeSockaddr(parseEndpoint("[::ffff:192.0.2.7]:80")!, bytes);
-  assertEquals(isV4MappedSockaddr(bytes), true);
   assertEquals(formatEndpoint(decodeSockaddr(bytes)!), "192.0.2.7:80");
-  bytes[8] = 1;
-  assertEquals(isV4MappedSockaddr(bytes), false);
+  unmapSockaddr(bytes);
+  assertEquals([...bytes.subarray(0, 16)], [2, 0, 0, 80, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0]);
+  encodeSockaddr(parseEndpoint("[100::ffff:c000:207]:80")!, bytes);
+  unmapSockaddr(bytes);
   assertEquals(formatEndpoint(decodeSockaddr(bytes)!), "[100::ffff:c000:207]:80");
 });
 

@@ -13,6 +13,7 @@ import {
   IPV6_V6ONLY,
   SO_KEEPALIVE,
   SO_MARK,
+  SO_OOBINLINE,
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOCK_CLOEXEC,
@@ -146,6 +147,11 @@ export function setMark(socket: Socket, mark: number): void {
 /** TCP_NODELAY (tcp(7)); an accepted socket has what its listener had. */
 export function setNoDelay(socket: Socket): void {
   socket.setInt(SOL_TCP, TCP_NODELAY, 1, "TCP_NODELAY");
+}
+
+/** SO_OOBINLINE (socket(7)): urgent data stays in its place in the stream; inherited by accepted sockets. */
+export function setUrgentInline(socket: Socket): void {
+  socket.setInt(SOL_SOCKET, SO_OOBINLINE, 1, "SO_OOBINLINE");
 }
 
 /** SO_KEEPALIVE: first probe after `idleSeconds`, then `probes` more, `intervalSeconds` apart (tcp(7)). */

@@ -46,6 +46,8 @@ export const SYMBOLS = {
   pipe2: { parameters: ["pointer", "i32"], result: "i32" },
   // int fcntl(int fd, int cmd, int arg); variadic, which the two supported ABIs pass like a fixed argument.
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int ioctl(int fd, unsigned long request, void *argument); variadic, as above.
+  ioctl: { parameters: ["i32", "u32", "pointer"], result: "i32" },
   // int open(const char *path, int flags, mode_t mode); variadic, as above.
   open: { parameters: ["pointer", "i32", "u32"], result: "i32" },
   // int epoll_create1(int flags);

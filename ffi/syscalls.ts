@@ -31,6 +31,7 @@ export interface Syscalls {
   splice(from: number, to: number, length: number, flags: number): number;
   pipe2(fds: Pointer, flags: number): number;
   fcntl(fd: number, command: number, argument: number): number;
+  ioctl(fd: number, request: number, argument: Pointer): number;
   open(path: Pointer, flags: number, mode: number): number;
   epoll_create1(flags: number): number;
   epoll_ctl(epoll: number, operation: number, fd: number, event: Pointer): number;
@@ -118,6 +119,10 @@ export function openSyscalls(): Syscalls {
     },
     fcntl(fd, command, argument) {
       const n = libc.fcntl(fd, command, argument);
+      return n < 0 ? -errno[0]! : n;
+    },
+    ioctl(fd, request, argument) {
+      const n = libc.ioctl(fd, request, argument);
       return n < 0 ? -errno[0]! : n;
     },
     open(path, flags, mode) {

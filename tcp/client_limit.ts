@@ -77,7 +77,11 @@ export class ClientLimit {
       const slot = (home + probe) & this.#mask;
       const found = Atomics.load(this.#cells, 2 * slot);
       if (Atomics.load(this.#cells, 2 * slot + 1) !== 0) continue;
-      if (Atomics.compareExchange(this.#cells, 2 * slot, found, key) === found) return this.#count(slot, key);
+      const before = Atomics.compareExchange(this.#cells, 2 * slot, found, key);
+      if (before !== found && before !== key) continue;
+      // The slot's last client may have come back at this very moment: its connections are not this one's.
+      const taken = this.#count(slot, key);
+      return taken === REFUSED && before === found ? UNCOUNTED : taken;
     }
     return UNCOUNTED;
   }

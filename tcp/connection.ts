@@ -11,6 +11,7 @@
  */
 import {
   type Deferred,
+  EACCES,
   EADDRNOTAVAIL,
   ECONNREFUSED,
   ECONNRESET,
@@ -18,6 +19,7 @@ import {
   EMFILE,
   ENETUNREACH,
   ENFILE,
+  EPERM,
   EPIPE,
   EPOLLERR,
   EPOLLHUP,
@@ -28,6 +30,7 @@ import {
   ETIMEDOUT,
   type EventHandler,
   SHUT_WR,
+  SIOCOUTQ,
   SO_ERROR,
   SO_LINGER,
   SO_OOBINLINE,
@@ -71,6 +74,8 @@ export class Connection extends Timer implements EventHandler, Deferred {
   #activeTick: number;
   #deferred = false;
   #livenessSet = false;
+  /** Bytes that both sockets had queued when last looked at. */
+  #lastQueued = 0;
   #state: "dialling" | "relaying" | "over" = "dialling";
   /** The slot this connection is counted in, see client_limit.ts. */
   readonly clientSlot: number;
@@ -132,6 +137,10 @@ export class Connection extends Timer implements EventHandler, Deferred {
     }
     const idle = (this.#context.reactor.timers.tick - this.#activeTick) * TICK_MS;
     const left = this.#idleTimeoutMs() - idle;
+    if (left <= 0 && this.#isDelivering()) {
+      this.#scheduleCheck(this.#idleTimeoutMs());
+      return;
+    }
     if (left <= 0) {
       const halfClosed = this.#up.ended || this.#down.ended;
       this.#end({ reason: halfClosed ? "half-closed-timeout" : "idle-timeout", side: "proxy" });
@@ -254,6 +263,23 @@ export class Connection extends Timer implements EventHandler, Deferred {
     return timeout === 0 ? Infinity : timeout;
   }
 
+  /**
+   * Whether a peer has taken something since the last look that was waiting in its socket's queue. There is no
+   * event for that before a third of the queue is free, and a slow reader may need longer than the timeout. A peer
+   * that takes nothing at all is so found out at the second look.
+   */
+  #isDelivering(): boolean {
+    const queued = this.#queuedTo(this.#client) + this.#queuedTo(this.#upstream);
+    const changed = queued !== this.#lastQueued;
+    this.#lastQueued = queued;
+    return changed;
+  }
+
+  #queuedTo(fd: number): number {
+    const { sys, value } = this.#context;
+    return sys.ioctl(fd, SIOCOUTQ, value.pointer) < 0 ? 0 : value.words[0]!;
+  }
+
   #ageMs(): number {
     return this.#context.reactor.now - this.#startMs;
   }
@@ -335,6 +361,10 @@ export function dialFailure(errno: number): ConnectionEnd {
     case ENFILE:
     case EADDRNOTAVAIL:
       return { reason: "limit", side: "proxy" };
+    case EACCES:
+    case EPERM:
+      // A prohibit route or a security module of this host.
+      return { reason: "error", side: "proxy" };
     default:
       return { reason: "error", side: "upstream" };
   }

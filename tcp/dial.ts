@@ -6,6 +6,7 @@
  */
 import {
   AF_INET,
+  EACCES,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EINPROGRESS,
@@ -43,9 +44,10 @@ export function dial(context: TcpContext, hasData: boolean): number {
   // connection of it in TIME_WAIT here. Its address is then still worth keeping.
   const fd = connectFrom(context, "endpoint", hasData);
   if (fd !== -EADDRINUSE && fd !== -EADDRNOTAVAIL) return fd;
-  context.count("tcpSourcePortChanged");
   setSockaddrPort(context.peer.bytes, 0);
-  return connectFrom(context, "address", hasData);
+  const changed = connectFrom(context, "address", hasData);
+  if (changed >= 0) context.count("tcpSourcePortChanged");
+  return changed;
 }
 
 function connectFrom(context: TcpContext, source: "own" | "endpoint" | "address", hasData: boolean): number {
@@ -91,5 +93,6 @@ function bindToClient(context: TcpContext, fd: number, withPort: boolean): numbe
     ? sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4)
     : sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4);
   result ||= sys.bind(fd, peer.pointer, sockaddrLength(peer.bytes));
-  return result;
+  // A port below 1024 without CAP_NET_BIND_SERVICE is as good as taken.
+  return result === -EACCES ? -EADDRINUSE : result;
 }

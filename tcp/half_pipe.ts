@@ -18,6 +18,8 @@ import {
   MSG_NOSIGNAL,
   MSG_PEEK,
   MSG_TRUNC,
+  SO_OOBINLINE,
+  SOL_SOCKET,
   SPLICE_F_MOVE,
   SPLICE_F_NONBLOCK,
   type Syscalls,
@@ -43,6 +45,8 @@ export interface Carrier {
   /** The copy buffer, at least PIPE_BYTES long. */
   readonly buffer: Pick<Block, "offset" | "pointer">;
   readonly pipes: PipePool;
+  /** int 1, for options. */
+  readonly one: Pick<Block, "pointer">;
 }
 
 /** State of one direction. */
@@ -154,7 +158,9 @@ export class HalfPipe {
       return MORE;
     }
     if (n === 0) {
-      // The end of stream, or urgent data with the end of stream somewhere behind it: a read tells.
+      // The end of stream, or urgent data with the end of stream somewhere behind it: a read tells, when it
+      // does not leave out what is urgent.
+      sys.setsockopt(this.#source, SOL_SOCKET, SO_OOBINLINE, this.#carrier.one.pointer, 4);
       this.#streaming = false;
       return MORE;
     }
@@ -183,7 +189,8 @@ export class HalfPipe {
     }
     if (taken > 0) {
       const dropped = sys.recv(this.#source, null, taken, MSG_TRUNC);
-      if (dropped < 0) return dropped;
+      // What is not dropped would be sent twice.
+      if (dropped !== taken) return dropped < 0 ? dropped : -EAGAIN;
     }
     if (taken < got) {
       this.blocked = true;

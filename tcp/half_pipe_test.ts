@@ -12,7 +12,7 @@ function setUp({ sendCapacity = 1_000_000, maxPipes = 4 } = {}) {
   const pipes = new PipePool(kernel, arena, maxPipes, () => {});
   const source = new FakeSocket(1_000_000, 1_000_000), sink = new FakeSocket(1_000_000, sendCapacity);
   const half = new HalfPipe(
-    { sys: kernel, arena, buffer: arena.allocate(PIPE_BYTES), pipes },
+    { sys: kernel, arena, buffer: arena.allocate(PIPE_BYTES), pipes, one: arena.allocate(4) },
     kernel.install(source),
     kernel.install(sink),
   );

@@ -8,10 +8,9 @@ import {
   type Arena,
   type Deferred,
   EAGAIN,
+  ECONNABORTED,
   EMFILE,
   ENFILE,
-  ENOBUFS,
-  ENOMEM,
   EPOLLIN,
   errnoName,
   type EventHandler,
@@ -23,11 +22,12 @@ import {
   SOL_SOCKET,
   SyscallError,
   Timer,
+  unmapSockaddr,
 } from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "./client_limit.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner, dialFailure } from "./connection.ts";
 import { dial } from "./dial.ts";
-import { openListenerSocket } from "./listener_socket.ts";
+import { BACKLOG, openListenerSocket } from "./listener_socket.ts";
 import { isOwnListener, readOriginalDestination } from "./original_destination.ts";
 import { ReserveDescriptor } from "./reserve_descriptor.ts";
 import type { TcpCounterName } from "./settings.ts";
@@ -48,6 +48,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
   readonly #needsPeer: boolean;
   readonly dualStack: boolean;
   #paused = false;
+  #deferred = false;
   #open = true;
   #onIdle: (() => void) | undefined;
 
@@ -79,12 +80,14 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
   }
 
   onDeferred(): void {
+    this.#deferred = false;
     if (this.#open && !this.#paused) this.#acceptSome();
   }
 
   /** The pause is over. */
   override onTimer(): void {
     this.#paused = false;
+    this.#reserve.take();
     this.#acceptSome();
   }
 
@@ -103,7 +106,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     if (this.#open) {
       // The handshakes of the connections in the queue are complete: to their clients they are open.
       this.#paused = false;
-      while (this.#acceptOne());
+      for (let i = 0; i < BACKLOG && this.#acceptOne(); i++);
       this.#closeListener();
     }
     this.#onIdle = onIdle;
@@ -130,6 +133,8 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     for (let i = 0; i < ACCEPT_BUDGET; i++) {
       if (!this.#acceptOne()) return;
     }
+    if (this.#deferred) return;
+    this.#deferred = true;
     this.#context.reactor.defer(this);
   }
 
@@ -141,6 +146,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
       ? sys.accept4(this.#fd, peer.pointer, length.pointer, SOCK_NONBLOCK | SOCK_CLOEXEC)
       : sys.accept4(this.#fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (client >= 0) {
+      if (this.#needsPeer) unmapSockaddr(peer.bytes);
       this.#context.count("tcpAccepted");
       this.#carry(client);
       return !this.#paused;
@@ -148,20 +154,20 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     switch (-client) {
       case EAGAIN:
         return false;
+      case ECONNABORTED:
+        // The one it was about is gone from the queue.
+        this.#context.count("tcpAcceptErrors");
+        return true;
       case EMFILE:
       case ENFILE:
         this.#refuseWithReserve();
-        this.#pause(errnoName(-client));
-        return false;
-      case ENOBUFS:
-      case ENOMEM:
-        this.#pause(errnoName(-client));
+        this.#pause("fds-exhausted", `accept4: ${errnoName(-client)}`);
         return false;
       default:
-        // accept(2): errors already pending on the new socket are reported here; the next one may be fine.
+        // A lack of memory, or an error that will still be there for the next one (a security module's refusal).
         this.#context.count("tcpAcceptErrors");
-        this.#context.warn("accept-error", `accept4: ${errnoName(-client)}`);
-        return true;
+        this.#pause("accept-error", `accept4: ${errnoName(-client)}`);
+        return false;
     }
   }
 
@@ -239,7 +245,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     }
     if (errno === EMFILE || errno === ENFILE) {
       this.#context.count("tcpRefusedFds");
-      this.#pause(errnoName(errno));
+      this.#pause("fds-exhausted", `socket: ${errnoName(errno)}`);
     } else this.#context.count("tcpDialFailed");
   }
 
@@ -250,7 +256,10 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     this.#context.warn(warning, detail);
   }
 
-  /** The newest connection gets an answer, the others wait in the queue. */
+  /**
+   * The oldest connection in the queue gets an answer, the others wait. As far as it goes: another thread of the
+   * process may be quicker to take the number that is let go.
+   */
   #refuseWithReserve(): void {
     this.#reserve.letGo();
     const client = this.#context.sys.accept4(this.#fd, null, null, SOCK_CLOEXEC);
@@ -261,11 +270,11 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     this.#reserve.take();
   }
 
-  #pause(code: string): void {
+  #pause(warning: TcpWarning, detail: string): void {
     if (this.#paused || !this.#open) return;
     this.#paused = true;
     this.#context.count("tcpAcceptPauses");
-    this.#context.warn("fds-exhausted", `${code}: no file descriptor for another connection`);
+    this.#context.warn(warning, `${detail}: accepting pauses`);
     this.#context.reactor.timers.schedule(this, PAUSE_MS);
   }
 

@@ -15,6 +15,7 @@ import {
   setReuseAddress,
   setReusePort,
   setTransparent,
+  setUrgentInline,
   setUserTimeout,
   SOCK_STREAM,
   type Socket,
@@ -24,7 +25,7 @@ import { KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES } from "./liveness.ts";
 import type { TcpSettings } from "./settings.ts";
 
 /** The kernel lowers it to net.core.somaxconn; it also bounds half-open connections (tcp(7)). */
-const BACKLOG = 65535;
+export const BACKLOG = 65535;
 
 /** A listener, and whether it takes IPv6 as well as IPv4. */
 export interface ListenerSocket {
@@ -59,6 +60,7 @@ function open(sockets: SocketFactory, settings: TcpSettings, dualStack: boolean)
     if (dualStack) setDualStack(socket);
     if (settings.mode === "tproxy") setTransparent(socket, dualStack ? 6 : 4);
     setNoDelay(socket);
+    setUrgentInline(socket);
     if (settings.keepaliveSeconds > 0) {
       setKeepalive(socket, settings.keepaliveSeconds, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES);
     }

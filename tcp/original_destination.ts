@@ -5,9 +5,7 @@
  */
 import {
   AF_INET,
-  AF_INET6,
   IP6T_SO_ORIGINAL_DST,
-  isV4MappedSockaddr,
   setSockaddrPort,
   SO_ORIGINAL_DST,
   SOCK_CLOEXEC,
@@ -18,40 +16,32 @@ import {
   sockaddrPort,
   SOL_IP,
   SOL_IPV6,
+  unmapSockaddr,
 } from "../ffi/mod.ts";
 import type { TcpContext } from "./worker_context.ts";
 
 /**
- * Writes the original destination of `fd` to `context.destination`, in the address family of the listener.
+ * Writes the original destination of `fd` to `context.destination`; an IPv4 one as `sockaddr_in`.
  *
  * `tproxy`: it is the accepted socket's own name. Conntrack is not asked: after its entry has expired, a late
  * retransmission makes a new one with a wrong answer.
  *
  * `redirect`: conntrack knows (net/netfilter/nf_conntrack_proto.c, getorigdst). `context.peer` must hold the
- * peer's address: it tells which family's table to ask.
+ * peer's address: its family tells whose table to ask.
  *
  * @returns 0 or -errno; ENOENT (`redirect`): conntrack knows no such connection.
  */
 export function readOriginalDestination(context: TcpContext, fd: number): number {
   const { sys, destination, length } = context;
   length.words[0] = SOCKADDR_IN6_BYTES;
-  if (context.settings.mode === "tproxy") return sys.getsockname(fd, destination.pointer, length.pointer);
-  const peerIsV6 = sockaddrFamily(context.peer.bytes) === AF_INET6;
-  if (peerIsV6 && !isV4MappedSockaddr(context.peer.bytes)) {
-    return sys.getsockopt(fd, SOL_IPV6, IP6T_SO_ORIGINAL_DST, destination.pointer, length.pointer);
+  if (context.settings.mode === "tproxy") {
+    const result = sys.getsockname(fd, destination.pointer, length.pointer);
+    unmapSockaddr(destination.bytes);
+    return result;
   }
-  const result = sys.getsockopt(fd, SOL_IP, SO_ORIGINAL_DST, destination.pointer, length.pointer);
-  if (result === 0 && peerIsV6) mapToV6(destination.bytes);
-  return result;
-}
-
-/** sockaddr_in to the sockaddr_in6 of the v4-mapped address, in place. */
-function mapToV6(bytes: Uint8Array): void {
-  bytes.copyWithin(20, 4, 8);
-  bytes.fill(0, 4, 18);
-  bytes.fill(0xff, 18, 20);
-  bytes.fill(0, 24, 28);
-  bytes[0] = AF_INET6;
+  return sockaddrFamily(context.peer.bytes) === AF_INET
+    ? sys.getsockopt(fd, SOL_IP, SO_ORIGINAL_DST, destination.pointer, length.pointer)
+    : sys.getsockopt(fd, SOL_IPV6, IP6T_SO_ORIGINAL_DST, destination.pointer, length.pointer);
 }
 
 /**
@@ -65,8 +55,7 @@ function mapToV6(bytes: Uint8Array): void {
 export function isOwnListener(context: TcpContext): boolean {
   const { sys, destination, settings } = context;
   if (sockaddrPort(destination.bytes) !== settings.port) return false;
-  const family = sockaddrFamily(destination.bytes);
-  const probe = sys.socket(family === AF_INET ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const probe = sys.socket(sockaddrFamily(destination.bytes), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (probe < 0) return true;
   setSockaddrPort(destination.bytes, 0);
   const result = sys.bind(probe, destination.pointer, sockaddrLength(destination.bytes));

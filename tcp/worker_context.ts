@@ -105,7 +105,7 @@ export class TcpContext {
     this.lingerZero.words[0] = 1;
     this.value = arena.allocate(4);
     this.pipes = new PipePool(sys, arena, settings.maxPipes, (pipes) => this.count("pipesNow", pipes));
-    this.carrier = { sys, arena, buffer: arena.allocate(PIPE_BYTES), pipes: this.pipes };
+    this.carrier = { sys, arena, buffer: arena.allocate(PIPE_BYTES), pipes: this.pipes, one: this.one };
   }
 
   get clientLimit(): ClientLimit | undefined {

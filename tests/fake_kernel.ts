@@ -21,6 +21,7 @@ import {
   F_SETPIPE_SZ,
   MSG_PEEK,
   MSG_TRUNC,
+  SIOCOUTQ,
   SO_ERROR,
   SO_LINGER,
   SOL_SOCKET,
@@ -170,6 +171,13 @@ export class FakeKernel implements Syscalls {
       const [on, seconds] = new Int32Array(memoryAt(value, 8).buffer);
       socket.lingerZero = on !== 0 && seconds === 0;
     } else socket.options.set(`${level}/${name}`, new Int32Array(memoryAt(value, 4).buffer)[0]!);
+    return 0;
+  }
+
+  ioctl(fd: number, request: number, argument: Pointer): number {
+    this.#count();
+    if (request !== SIOCOUTQ) return notSimulated("ioctl");
+    new Int32Array(memoryAt(argument, 4).buffer)[0] = this.#socket(fd).queued;
     return 0;
   }
 

@@ -100,6 +100,11 @@ export class FakeSocket {
     if (bytes.length < wanted) this.#noSpace = true;
   }
 
+  /** SIOCOUTQ: given, and not yet taken by the peer. */
+  get queued(): number {
+    return this.#toSend.length;
+  }
+
   /** SO_ERROR */
   takeError(): number {
     const error = this.#error;
