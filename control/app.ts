@@ -70,9 +70,12 @@ export class App {
    *
    * @throws {ConfigError} when the configuration makes no sense.
    * @throws {StartError} when the host does not let us; everything has been undone.
+   * @throws {Error} when it was called before, or after {@linkcode stop}.
    */
   async start(): Promise<void> {
     if (this.#running !== undefined) throw new Error("app: start called again, once wanted");
+    // Nobody would stop what it starts: that has been done.
+    if (this.#stopping !== undefined) throw new Error("app: start called after stop");
     this.#running = this.#start();
     await this.#running;
   }
@@ -184,13 +187,15 @@ export class App {
     const timeoutMs = this.#isForced ? 0 : this.#config.drainTimeoutMs;
     const openConnections = sumCounters(configs.map(({ stats }) => stats)).tcpOpenNow;
     this.#emit({ event: "draining", openConnections, timeoutMs });
-    await this.#attempt("drain-failed", () => interception.enterDrain());
+    const isLettingPass = await this.#attempt("drain-failed", () => interception.enterDrain());
+    // Workers that drain do not listen: rules that still take new connections would have them refused.
+    const revertedEarly = isLettingPass ? undefined : await this.#revert(interception);
     await this.#drainWorkers(supervisor, timeoutMs);
     const stuck = await supervisor.stop(STOP_TIMEOUT_MS);
     for (const worker of stuck) {
       this.#emit({ event: "error", code: "worker-stuck", message: `worker ${worker}: not stopped in time` });
     }
-    const reverted = await this.#revert(interception);
+    const reverted = revertedEarly ?? await this.#revert(interception);
     flowLog?.flush();
     this.#emit({
       event: "stopped",

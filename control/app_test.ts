@@ -120,11 +120,25 @@ Deno.test("app: rules that cannot be reverted are said and make the stop unclean
   assertEquals(events.at(-1)?.event, "stopped");
 });
 
-Deno.test("app: a failure to enter the drain phase stops nothing else", async () => {
+Deno.test("app: a failure to enter the drain phase reverts at once, so that nobody new is refused", async () => {
   const { app, steps } = watch("obedient", undefined, "enterDrain");
   await app.start();
   assert(await app.stop());
-  assertEquals(steps.slice(-5), ["error", "worker heard-drain", "worker heard-stop", "revert", "stopped"]);
+  assertEquals(steps.slice(-6), [
+    "enterDrain",
+    "error",
+    "revert",
+    "worker heard-drain",
+    "worker heard-stop",
+    "stopped",
+  ]);
+});
+
+Deno.test("app: after a stop there is no start", async () => {
+  const { app, steps } = watch("obedient");
+  assert(await app.stop());
+  await assertRejects(() => app.start(), Error, "start called after stop");
+  assertEquals(steps, []);
 });
 
 Deno.test("app: a stop during the start waits for it", async () => {
