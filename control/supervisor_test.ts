@@ -7,7 +7,7 @@ import { Supervisor } from "./supervisor.ts";
 import { workerConfigs } from "./worker_configs.ts";
 import { type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
 
-type FixtureName = "obedient" | "busy" | "deaf" | "failing" | "dying";
+type FixtureName = "obedient" | "busy" | "deaf" | "failing" | "dying" | "silent";
 
 /** A supervisor of two fixture workers, and what it reports. */
 function watch(name: FixtureName, startTimeoutMs?: number) {
@@ -84,6 +84,16 @@ Deno.test("supervisor: a worker that does not stop is given up when the time is 
   const before = performance.now();
   assertEquals(await supervisor.stop(100), [0, 1]);
   assertLess(performance.now() - before, 2000);
+});
+
+Deno.test("supervisor: of a worker given up while it starts nothing is heard any more", async () => {
+  const { supervisor, deaths } = watch("silent", 100);
+  let settled = false;
+  supervisor.start().finally(() => settled = true);
+  assertEquals(await supervisor.stop(10), [0, 1]);
+  // Until well after the time it had to get ready.
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assertEquals([settled, deaths], [false, []]);
 });
 
 Deno.test("supervisor: no restart once it drains", async () => {

@@ -97,6 +97,7 @@ export class WorkerSlot {
 
   /** Waits no longer for a worker that was told to stop; whether there was one. */
   giveUp(): boolean {
+    clearTimeout(this.#timer);
     this.#handle?.abandon();
     const wasLiving = this.#handle !== undefined;
     this.#handle = undefined;
