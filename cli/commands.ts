@@ -18,7 +18,7 @@ export const COMMANDS: readonly Command[] = [
     name: "run",
     summary: "intercept connections and carry them, until a signal ends it",
     about: [
-      "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM or SIGINT takes the " +
+      "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM, SIGINT or SIGHUP takes the " +
       "rules away first, then carries open connections to their end or to the drain timeout; a second signal " +
       "ends them at once.",
       "The rules live in a table that the kernel removes with the process, however that ends.",

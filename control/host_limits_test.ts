@@ -2,6 +2,7 @@ import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/
 import { parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { parseInterfaceNames } from "./interfaces.ts";
 import { hasNetAdmin } from "./preflight.ts";
+import { isHangupIgnored } from "./signals.ts";
 import { clientTableBytes } from "./worker_configs.ts";
 
 Deno.test("shareFds: connections, pipes and the reserve never exceed the limit", () => {
@@ -53,6 +54,12 @@ Deno.test("hasNetAdmin: bit 12 of the effective set", () => {
   assertEquals(hasNetAdmin(status("0000000000001000")), true);
   assertEquals(hasNetAdmin(status("0000000000002fff")), false);
   assertEquals(hasNetAdmin(status("0000000000000000")), false);
+});
+
+Deno.test("isHangupIgnored: the lowest bit of the ignored set, as under nohup", () => {
+  const status = (ignored: string) => `SigBlk:\t0000000000000001\nSigIgn:\t${ignored}\nSigCgt:\t1\n`;
+  assertEquals(isHangupIgnored(status("0000000000001001")), true);
+  assertEquals(isHangupIgnored(status("0000000000001000")), false);
 });
 
 Deno.test("parseInterfaceNames: /proc/net/dev without its two head lines", () => {

@@ -2,6 +2,7 @@
  * The command line as a user meets it: what is printed where, and the exit codes. Nothing here needs a privilege
  * or a network namespace, and nothing of the host is touched.
  */
+import { isHangupIgnored } from "../../control/signals.ts";
 import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes } from "../assert.ts";
 
 const MAIN = new URL("../../mod.ts", import.meta.url);
@@ -178,45 +179,49 @@ Deno.test("without CAP_NET_ADMIN: what is missing, and what works all the same",
   assertNoStack(stderr);
 });
 
-Deno.test("a run without privileges: ready, signal, stopped, exit 0", async () => {
-  using free = Deno.listen({ port: 0 });
-  const { port } = free.addr;
-  free.close();
-  const child = new Deno.Command(Deno.execPath(), {
-    args: [
-      "run",
-      "-A",
-      MAIN.href,
-      "run",
-      "--tcp",
-      "redirect",
-      "--rules",
-      "none",
-      "--port",
-      `${port}`,
-      "--log",
-      "json",
-    ],
-    stdout: "null",
-    stderr: "piped",
-    signal: AbortSignal.timeout(20_000),
-  }).spawn();
-  const events: { event: string; startMs?: number; listeners?: string[] }[] = [];
-  let rest = "";
-  for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + text).split("\n");
-    rest = lines.pop()!;
-    for (const line of lines) {
-      const event = JSON.parse(line);
-      events.push(event);
-      if (event.event === "ready") child.kill("SIGTERM");
+// Under nohup the program ignores SIGHUP, as it should.
+const ignoresHangup = isHangupIgnored(Deno.readTextFileSync("/proc/self/status"));
+for (const signal of ["SIGTERM", ...(ignoresHangup ? [] : ["SIGHUP"] as const)] as const) {
+  Deno.test(`a run without privileges: ready, ${signal}, stopped, exit 0`, async () => {
+    using free = Deno.listen({ port: 0 });
+    const { port } = free.addr;
+    free.close();
+    const child = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "-A",
+        MAIN.href,
+        "run",
+        "--tcp",
+        "redirect",
+        "--rules",
+        "none",
+        "--port",
+        `${port}`,
+        "--log",
+        "json",
+      ],
+      stdout: "null",
+      stderr: "piped",
+      signal: AbortSignal.timeout(20_000),
+    }).spawn();
+    const events: { event: string; startMs?: number; listeners?: string[] }[] = [];
+    let rest = "";
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      const lines = (rest + text).split("\n");
+      rest = lines.pop()!;
+      for (const line of lines) {
+        const event = JSON.parse(line);
+        events.push(event);
+        if (event.event === "ready") child.kill(signal);
+      }
     }
-  }
-  assertEquals([await child.status.then(({ code }) => code), rest], [0, ""]);
-  assertEquals(events.map(({ event }) => event), ["ready", "draining", "stopped"]);
-  assert(events[0]!.listeners?.some((listener) => listener.endsWith(`:${port}`)));
-  assertLess(events[0]!.startMs!, 5000);
-});
+    assertEquals([await child.status.then(({ code }) => code), rest], [0, ""]);
+    assertEquals(events.map(({ event }) => event), ["ready", "draining", "stopped"]);
+    assert(events[0]!.listeners?.some((listener) => listener.endsWith(`:${port}`)));
+    assertLess(events[0]!.startMs!, 5000);
+  });
+}
 
 function isPrivileged(): boolean {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(Deno.readTextFileSync("/proc/self/status"))![1]!;
