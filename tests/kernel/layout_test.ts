@@ -31,6 +31,7 @@ const HEADERS = [
   "netinet/tcp.h",
   "linux/netfilter_ipv4.h",
   "linux/netfilter_ipv6/ip6_tables.h",
+  "linux/sockios.h",
 ];
 
 const TIMEOUT_MS = 20_000;
