@@ -20,19 +20,17 @@ const SUMMARY = /^(?:ok|FAILED) \| (\d+) passed\b[^|]*\| (\d+) failed\b[^|]*(?:\
 /**
  * The count of a test run that succeeded or not, by its exit code: that of the last summary line, since a test may
  * print one of its own. A run that failed has at least one failure, also when it broke off without a summary, or
- * when an error that no test waited for ended it behind a summary without failures.
+ * when an error that no test waited for ended it behind a summary without failures. So has a run in which there
+ * was no test: a mistyped filter must not look like a success.
  */
 export function countTests(output: string, succeeded: boolean): TestCount {
   const summary = output.split("\n").reverse().map((line) => SUMMARY.exec(line)).find((match) =>
     match !== null
   );
   if (!summary) return { passed: 0, failed: 1, skipped: 0 };
-  const failed = Number(summary[2]);
-  return {
-    passed: Number(summary[1]),
-    failed: succeeded ? failed : Math.max(failed, 1),
-    skipped: Number(summary[3] ?? 0),
-  };
+  const [passed, failed, skipped] = [Number(summary[1]), Number(summary[2]), Number(summary[3] ?? 0)];
+  const isWhole = succeeded && passed + failed + skipped > 0;
+  return { passed, failed: isWhole ? failed : Math.max(failed, 1), skipped };
 }
 
 /** Names of ignored tests; steps are indented and stay out. */

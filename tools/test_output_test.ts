@@ -1,13 +1,13 @@
 import { assertEquals } from "../tests/assert.ts";
 import { countTests, skippedTests } from "./test_output.ts";
 
-/** Runs `deno test` on one file and returns what it printed and whether it succeeded. */
-async function runTests(source: string): Promise<[output: string, succeeded: boolean]> {
+/** Runs `deno test` with `flags` on one file and returns what it printed and whether it succeeded. */
+async function runTests(source: string, ...flags: string[]): Promise<[output: string, succeeded: boolean]> {
   const folder = await Deno.makeTempDir({ prefix: "pellucid-test-output-" });
   try {
     await Deno.writeTextFile(`${folder}/some_test.ts`, source);
     const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-      args: ["test", "--no-config", "--no-check", "some_test.ts"],
+      args: ["test", "--no-config", "--no-check", ...flags, "some_test.ts"],
       cwd: folder,
       env: { NO_COLOR: "1" },
       signal: AbortSignal.timeout(30_000),
@@ -36,6 +36,13 @@ Deno.test("countTests: one for each test, whatever its steps do", async () => {
 Deno.test("countTests: all passed", async () => {
   const [output, succeeded] = await runTests(`Deno.test("one", () => {}); Deno.test("two", () => {});`);
   assertEquals(countTests(output, succeeded), { passed: 2, failed: 0, skipped: 0 });
+});
+
+Deno.test("countTests: a run without a test is a failure, one that skips them all is none", async () => {
+  const [filtered, succeeded] = await runTests(`Deno.test("one", () => {});`, "--filter=tow");
+  assertEquals([succeeded, countTests(filtered, succeeded)], [true, { passed: 0, failed: 1, skipped: 0 }]);
+  const [skipped] = await runTests(`Deno.test({ name: "one", ignore: true, fn() {} });`);
+  assertEquals(countTests(skipped, true), { passed: 0, failed: 0, skipped: 1 });
 });
 
 Deno.test("countTests: a file that does not load is a failure", async () => {
