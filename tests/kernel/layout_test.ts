@@ -23,6 +23,7 @@ const HEADERS = [
   "stddef.h",
   "stdio.h",
   "sys/epoll.h",
+  "sys/ioctl.h",
   "sys/resource.h",
   "sys/socket.h",
   "sys/uio.h",
