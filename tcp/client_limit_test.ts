@@ -60,6 +60,41 @@ Deno.test("client limit: in a full table the idle give way, and who finds no pla
   assertEquals(counts(memory), 4);
 });
 
+/** Has another worker do something between the look of the next take-over at a place and its exchange. */
+function beforeNextExchange(act: () => void): Disposable {
+  const original = Atomics.compareExchange;
+  const restore = () => Atomics.compareExchange = original;
+  Atomics.compareExchange = ((...args: Parameters<typeof original>) => {
+    restore();
+    act();
+    return original(...args);
+  }) as typeof original;
+  return { [Symbol.dispose]: restore };
+}
+
+Deno.test("client limit: a place whose client comes back while it is taken over refuses nobody", () => {
+  const memory = new SharedArrayBuffer(8);
+  const [ours, theirs] = [new ClientLimit(memory, 1), new ClientLimit(memory, 1)];
+  ours.release(ours.acquire(client("192.0.2.1:1")));
+  let back = UNCOUNTED;
+  using _race = beforeNextExchange(() => back = theirs.acquire(client("192.0.2.1:2")));
+  // Its first connection: the one that is counted in its place is the other client's.
+  assertEquals([ours.acquire(client("192.0.2.2:1")), back], [UNCOUNTED, 0]);
+  assertEquals(counts(memory), 1);
+  theirs.release(back);
+  assertEquals(counts(memory), 0);
+});
+
+Deno.test("client limit: two workers that take one place over for one client count together", () => {
+  const memory = new SharedArrayBuffer(8);
+  const [ours, theirs] = [new ClientLimit(memory, 1), new ClientLimit(memory, 1)];
+  ours.release(ours.acquire(client("192.0.2.1:1")));
+  let other = UNCOUNTED;
+  using _race = beforeNextExchange(() => other = theirs.acquire(client("192.0.2.2:2")));
+  assertEquals([ours.acquire(client("192.0.2.2:1")), other], [REFUSED, 0]);
+  assertEquals(counts(memory), 1);
+});
+
 Deno.test("client limit: the table's size is a power of two", () => {
   assertThrows(() => new ClientLimit(new SharedArrayBuffer(8 * 3), 1), RangeError, "3 pairs found");
   assertThrows(() => new ClientLimit(new SharedArrayBuffer(0), 1), RangeError);
