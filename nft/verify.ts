@@ -9,6 +9,7 @@ import type { HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import type { Phase, Plan, Rule } from "./plan.ts";
 import { chainComments, tableComment } from "./render_nft.ts";
+import { renderIpRule, renderLocalRoute } from "./render_route.ts";
 import { ipRuleKey, readRouteEntries, type RouteEntry, routeKey } from "./route_listing.ts";
 import { RuleApplyError } from "./rule_apply_error.ts";
 import { isExecResult, readTable, type TableListing } from "./table_listing.ts";
@@ -70,11 +71,6 @@ export async function readPlanEntries(plan: Plan, exec: Exec): Promise<RouteEntr
   });
 }
 
-/** Keys of all the entries the plan wants. */
-export function plannedKeys(plan: Plan): string[] {
-  return [...plan.routes.map(routeKey), ...plan.ipRules.map(ipRuleKey)];
-}
-
 function compareTable(plan: Plan, phase: Phase, table: TableListing | undefined): Difference[] {
   const where = `table inet ${plan.intent.tableName}`;
   if (plan.chains.length === 0) {
@@ -117,16 +113,19 @@ function compareComments(where: string, wanted: readonly string[], found: readon
 }
 
 function compareEntries(plan: Plan, entries: readonly RouteEntry[]): Difference[] {
-  const wanted = plannedKeys(plan);
-  const found = entries.map((entry) => entry.key);
-  return [
-    ...wanted.filter((key) => !found.includes(key)).map((key): Difference => ({
+  const wanted = new Map([
+    ...plan.routes.map((route) => [routeKey(route), renderLocalRoute(route).argv] as const),
+    ...plan.ipRules.map((rule) => [ipRuleKey(rule), renderIpRule(rule).argv] as const),
+  ]);
+  const found = new Map(entries.map((entry) => [entry.key, entry.restore]));
+  const differences = (
+    these: ReadonlyMap<string, readonly string[]>,
+    those: ReadonlyMap<string, unknown>,
+    what: string,
+  ) =>
+    [...these].filter(([key]) => !those.has(key)).map(([, argv]): Difference => ({
       kind: "route",
-      message: `${key} is missing`,
-    })),
-    ...found.filter((key) => !wanted.includes(key)).map((key): Difference => ({
-      kind: "route",
-      message: `${key} is not wanted`,
-    })),
-  ];
+      message: `\`${argv.join(" ")}\` ${what}`,
+    }));
+  return [...differences(wanted, found, "is missing"), ...differences(found, wanted, "is not wanted")];
 }

@@ -137,12 +137,16 @@ export const APPLY_CASES: readonly ApplyCase[] = [
       const plan = PLANS["tproxy"]!;
       const [, host] = await apply(exec, plan, "plain");
       await exec.run(["nft", "flush", "chain", "inet", "pellucid", "tproxy_prerouting"]);
-      await exec.run(
-        "ip -4 rule del fwmark 0x1000000/0x3000000 iif lan0 lookup 7873 pref 90 protocol 173".split(" "),
-      );
+      const rule = "fwmark 0x1000000/0x3000000 iif lan0 lookup 7873 pref 90 protocol 173";
+      await exec.run(`ip -4 rule del ${rule}`.split(" "));
+      await exec.run(`ip -4 rule add ${rule.replace("lan0", "wan0")}`.split(" "));
       const found = (await verifyPlan(planForHost(plan, host), exec)).map(({ message }) => message);
       assertStringIncludes(found.join("\n"), 'rule "first: ');
-      assertStringIncludes(found.join("\n"), "rule 4 90 16777216/50331648 lan0 7873 is missing");
+      assertStringIncludes(found.join("\n"), `\`ip -4 rule add ${rule}\` is missing`);
+      assertStringIncludes(
+        found.join("\n"),
+        "`ip -4 rule add fwmark 0x1000000/0x3000000 iif wan0 lookup 7873 pref 90 protocol 173` is not wanted",
+      );
     },
   },
   {

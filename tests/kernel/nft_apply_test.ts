@@ -115,5 +115,5 @@ labTest("nft: verify finds one removed rule and one removed route", async () => 
   const found = (await verifyPlan(planForHost(gatewayPlan(), host), exec)).map(({ message }) => message);
   assertEquals(found.length, 2, found.join("\n"));
   assertStringIncludes(found[0]!, 'rule "first: ');
-  assertStringIncludes(found[1]!, "route 4 7873 local default lo is missing");
+  assertStringIncludes(found[1]!, "`ip -4 route add local default dev lo table 7873 proto 173` is missing");
 });
