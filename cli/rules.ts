@@ -47,7 +47,9 @@ export async function verify(values: Values): Promise<ExitCode> {
 export async function cleanUp(): Promise<ExitCode> {
   const { removed, inUse } = await explained(cleanup(new HostExec()));
   for (const what of removed) console.log(`removed: ${what}`);
-  for (const what of inUse) console.log(`in use by a running ${PROGRAM}: ${what}; nothing was removed`);
+  for (const what of inUse) {
+    console.log(`in use by a running ${PROGRAM}: ${what}; nothing was removed: stop that one first`);
+  }
   if (inUse.length > 0) return EXIT.failure;
   if (removed.length === 0) console.log("nothing of ours was found");
   return EXIT.ok;

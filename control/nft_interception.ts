@@ -86,6 +86,14 @@ export class NftInterception implements Interception {
     if (this.#host === undefined) throw new Error("interception: apply called before prepare");
     const rules = await applyPlan(this.#plan, { exec: this.#exec, host: this.#host, hold: "owner" });
     this.#rules = rules;
+    if (rules.replacedKept) {
+      this.#emit({
+        event: "warning",
+        code: "rules-replaced",
+        message: "the rules that `rules apply` left are replaced, and will be gone after the stop",
+        hint: "--rules none keeps them and works with them",
+      });
+    }
     const since = performance.now();
     rules.lost.then((reason) => this.#lost(reason, performance.now() - since));
   }

@@ -11,6 +11,7 @@ import {
   type HostFacts,
   isRuleApplyError,
   type Plan,
+  TableHeldError,
 } from "../nft/mod.ts";
 import { StartError, type StartErrorCode } from "./start_error.ts";
 
@@ -43,5 +44,11 @@ export function requireHost(plan: Plan, host: HostFacts): void {
 /** A failure to apply rules as the failed start of the whole; anything else as it is. */
 export function explainRuleFailure(error: unknown): unknown {
   if (!isRuleApplyError(error)) return error;
-  return new StartError("rules-failed", error.message, HINTS[error.stage], { cause: error });
+  if (error.stderr.includes("Operation not permitted")) {
+    return new StartError("not-permitted", error.message, "run as root (sudo)", { cause: error });
+  }
+  const hint = error instanceof TableHeldError
+    ? "nothing was changed; stop that one first"
+    : HINTS[error.stage];
+  return new StartError("rules-failed", error.message, hint, { cause: error });
 }

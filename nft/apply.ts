@@ -22,7 +22,7 @@ import type { Phase, Plan } from "./plan.ts";
 import { claimComment, type Hold, renderClaim, renderNft, tableComment } from "./render_nft.ts";
 import { renderIpRule, renderLocalRoute } from "./render_route.ts";
 import { ipRuleKey, routeKey } from "./route_listing.ts";
-import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
+import { type ApplyStage, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
 import { isExecResult, isOurs, readTable, type TableListing } from "./table_listing.ts";
 import { planForHost, readPlanEntries, verifyPlan } from "./verify.ts";
 
@@ -34,6 +34,8 @@ const OWNER_ATTEMPT_MS = 100;
 export interface AppliedRules extends AsyncDisposable {
   /** `plain` also when `owner` was asked for and the host cannot do it. */
   readonly hold: Hold;
+  /** Rules of ours that were to outlive their process were there, and are replaced by these that will not. */
+  readonly replacedKept: boolean;
   /** Takes no new flows any more, carries those it took. */
   enterDrain(): Promise<void>;
   /** Takes everything away: the table, then rules and routes. Idempotent; tries all before it throws. */
@@ -59,10 +61,9 @@ export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<Appl
   requireSound(plan, host);
   const narrowed = planForHost(plan, host);
   const hold = options.hold === "owner" && host.ownerTables ? "owner" : "plain";
-  const rules = new HostRules(narrowed, exec, hold);
-  if (narrowed.chains.length === 0) return rules;
+  if (narrowed.chains.length === 0) return new HostRules(narrowed, exec, hold, false);
   const before = await readReplaceable(narrowed, exec);
-  if (typeof before === "string") throw new RuleApplyError("check", before);
+  const rules = new HostRules(narrowed, exec, hold, hold === "owner" && before !== undefined);
   if (before?.comment === tableComment(narrowed, "intercept") && hold === "plain") {
     if ((await verifyPlan(narrowed, exec)).length === 0) return rules;
   }
@@ -91,24 +92,24 @@ function requireSound(plan: Plan, host: HostFacts): void {
   if (problems.length > 0) throw new RuleApplyError("check", problems.join("; "));
 }
 
-/** The table that is there already, or why it must not be replaced. */
-async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | string | undefined> {
+/**
+ * The table that is there already.
+ *
+ * @throws {RuleApplyError} of stage check when it must not be replaced.
+ */
+async function readReplaceable(plan: Plan, exec: Exec): Promise<TableListing | undefined> {
   const name = plan.intent.tableName;
   for (let attempt = 1;; attempt++) {
     const table = await readTable(exec, name);
     if (table === undefined) return undefined;
-    if (isExecResult(table)) return `nft list: ${table.stderr}`;
-    if (!isOurs(table)) return `table inet ${name} exists and is not ours: rename or delete it`;
-    if (!table.owned) return table;
-    if (attempt === OWNER_ATTEMPTS) {
-      return heldByAnother(name);
+    if (isExecResult(table)) throw new RuleApplyError("check", "nft list", table.stderr);
+    if (!isOurs(table)) {
+      throw new RuleApplyError("check", `table inet ${name} exists and is not ours: rename or delete it`);
     }
+    if (!table.owned) return table;
+    if (attempt === OWNER_ATTEMPTS) throw new TableHeldError("check", name);
     await new Promise((resolve) => setTimeout(resolve, OWNER_ATTEMPT_MS));
   }
-}
-
-function heldByAnother(name: string): string {
-  return `table inet ${name} belongs to a running process: stop the other pellucid first`;
 }
 
 /** Why nft was refused: what it said itself, unless another process has taken the table meanwhile. */
@@ -121,7 +122,7 @@ async function refusal(
 ): Promise<RuleApplyError> {
   const table = await readTable(exec, tableName);
   const isHeld = table !== undefined && !isExecResult(table) && table.owned;
-  return isHeld ? new RuleApplyError(stage, heldByAnother(tableName)) : new RuleApplyError(stage, what, said);
+  return isHeld ? new TableHeldError(stage, tableName) : new RuleApplyError(stage, what, said);
 }
 
 async function requireLoadable(plan: Plan, exec: Exec, hold: Hold): Promise<void> {
@@ -132,6 +133,7 @@ async function requireLoadable(plan: Plan, exec: Exec, hold: Hold): Promise<void
 
 class HostRules implements AppliedRules {
   readonly hold: Hold;
+  readonly replacedKept: boolean;
   readonly lost: Promise<string>;
   readonly #plan: Plan;
   readonly #exec: Exec;
@@ -141,10 +143,11 @@ class HostRules implements AppliedRules {
   #owner: OwnerSession | undefined;
   #reverted = false;
 
-  constructor(plan: Plan, exec: Exec, hold: Hold) {
+  constructor(plan: Plan, exec: Exec, hold: Hold, replacedKept: boolean) {
     this.#plan = plan;
     this.#exec = exec;
     this.hold = hold;
+    this.replacedKept = replacedKept;
     this.lost = this.#lost.promise;
   }
 

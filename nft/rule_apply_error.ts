@@ -9,7 +9,7 @@ export type ApplyStage = "check" | "apply" | "verify" | "revert";
 
 /** Rules could not be checked, applied, verified or reverted. */
 export class RuleApplyError extends Error {
-  override readonly name = "RuleApplyError";
+  override readonly name: string = "RuleApplyError";
   readonly backend: "nft";
   readonly stage: ApplyStage;
   /** What the tool said; empty when the failure is ours to tell. */
@@ -20,6 +20,15 @@ export class RuleApplyError extends Error {
     this.backend = "nft";
     this.stage = stage;
     this.stderr = stderr;
+  }
+}
+
+/** Another process owns our table. */
+export class TableHeldError extends RuleApplyError {
+  override readonly name = "TableHeldError";
+
+  constructor(stage: ApplyStage, tableName: string) {
+    super(stage, `table inet ${tableName} belongs to a running process`);
   }
 }
 

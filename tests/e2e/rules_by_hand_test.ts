@@ -115,3 +115,28 @@ labTest("rules apply, run --rules none, rules verify, rules cleanup", async () =
   assertStringIncludes(cleaned.stdout, "removed: table inet pellucid");
   assertEquals(await kernelState(here), before);
 });
+
+labTest("run over rules that rules apply left: said, and they are gone after the stop", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  const before = await kernelState(here);
+  assertEquals((await pellucid(here, "rules", "apply", "--from", "lan0")).code, 0);
+  await using proxy = await ProxyRun.start(here, ["--from", "lan0"]);
+  const warning = await proxy.event("warning");
+  assertEquals(warning.code, "rules-replaced");
+  assertStringIncludes(warning.hint!, "--rules none");
+  await proxy.stop();
+  assertEquals(await kernelState(here), before);
+  await using second = await ProxyRun.start(here, ["--from", "lan0"]);
+  await second.stop();
+  assertEquals(second.logged("warning"), []);
+});
+
+labTest("rules cleanup without privilege: run as root", async () => {
+  await using lab = await gatewayLab();
+  const argv = [Deno.execPath(), "run", "-A", "--cached-only", MAIN, "rules", "cleanup"];
+  const prefix = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+  const { code, stderr } = await lab.host("gateway").run([...prefix, ...argv]);
+  assertEquals(code, 1);
+  assertMatch(stderr, /Operation not permitted.*\n  run as root \(sudo\)\n$/);
+});
