@@ -6,7 +6,7 @@
 import { checkRunConfig } from "../config/mod.ts";
 import { type Command, command } from "./command.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
-import { RUN_FLAGS, runConfig } from "./run_flags.ts";
+import { checkRun, RUN_FLAGS } from "./run_flags.ts";
 
 type InterceptionValues = Parameters<typeof interceptionConfig>[0];
 
@@ -31,7 +31,7 @@ export const COMMANDS: readonly Command[] = [
       ["--from eth1 --source keep", "servers see the clients' own addresses"],
       ["--from eth1 --dry-run", "show the rules and routes, touch nothing"],
     ],
-    check: (values) => checkRunConfig(runConfig(values)),
+    check: checkRun,
     load: async () => (await import("./run.ts")).run,
   }),
   command({

@@ -14,22 +14,24 @@ const WIDTH = 100;
 /** `help [COMMAND]` */
 // deno-lint-ignore require-await -- commands are asynchronous
 export async function help(_values: unknown, operands: readonly string[]): Promise<ExitCode> {
-  const wanted = COMMANDS.find((command) => command.name === operands.join(" "));
-  if (operands.length > 0 && wanted === undefined) throw new ConfigError([unknownCommand(operands)]);
-  console.log(wanted === undefined ? renderHelp() : renderCommandHelp(wanted));
+  const name = operands.join(" ");
+  const wanted = COMMANDS.find((command) => command.name === name);
+  const members = COMMANDS.filter((command) => name === "" || command.name.startsWith(`${name} `));
+  if (wanted === undefined && members.length === 0) throw new ConfigError([unknownCommand(operands)]);
+  console.log(wanted === undefined ? renderHelp(members) : renderCommandHelp(wanted));
   return EXIT.ok;
 }
 
-/** The list of commands. */
-export function renderHelp(): string {
-  const width = Math.max(...COMMANDS.map((command) => command.name.length));
+/** A list of commands: all, or those whose names begin with the same word. */
+export function renderHelp(commands: readonly Command[] = COMMANDS): string {
+  const width = Math.max(...commands.map((command) => command.name.length));
   return [
     `${PROGRAM}: a transparent proxy for Linux`,
     "",
     `usage: ${PROGRAM} COMMAND [FLAGS]`,
     "",
     "commands:",
-    ...COMMANDS.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`),
+    ...commands.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`),
     "",
     `\`${PROGRAM} COMMAND --help\` shows a command's flags.`,
     "",

@@ -10,7 +10,11 @@ const defaults = defaultRunConfig();
 
 /** What is intercepted and where it goes. */
 export const INTERCEPTION_FLAGS = {
-  tcp: choice(["tproxy", "redirect", "off"], defaults.tcp, "how TCP connections are intercepted"),
+  tcp: choice(
+    ["tproxy", "redirect", "off"],
+    defaults.tcp,
+    "how TCP is intercepted; off is refused: nothing else can be intercepted yet",
+  ),
   from: list("IFACE", "intercept what is forwarded from this interface; may be given again"),
   local: toggle("intercept connections that this host itself opens"),
   port: whole(defaults.port, "port of the listeners, on every address"),

@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { defaultRunConfig, MAX_CONNECTIONS_UNASKED, type RunConfig } from "../config/mod.ts";
+import {
+  checkRunConfig,
+  type ConfigIssue,
+  defaultRunConfig,
+  MAX_CONNECTIONS_UNASKED,
+  type RunConfig,
+} from "../config/mod.ts";
 import { choice, type FlagValues, seconds, toggle, whole } from "./flag.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
 
@@ -65,4 +71,20 @@ export function runConfig(values: RunFlagValues): RunConfig {
     logLevel: values["log-level"],
     flows: values.flows,
   };
+}
+
+/** What makes no sense about the flags. */
+export function checkRun(values: RunFlagValues): ConfigIssue[] {
+  const config = runConfig(values);
+  const issues = checkRunConfig(config);
+  // A run with foreign rules need not know what they intercept; to print them one must.
+  if (values["dry-run"] && config.rules === "none" && config.from.length === 0 && !config.local) {
+    issues.push({
+      path: "--dry-run",
+      found: "nothing to intercept",
+      wanted: "--from IFACE or --local",
+      hint: "otherwise there are no rules to print",
+    });
+  }
+  return issues;
 }

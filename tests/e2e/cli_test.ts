@@ -43,6 +43,13 @@ Deno.test("help of a command: both ways alike, and whatever else is said", async
   assertEquals(flag, word);
 });
 
+Deno.test("help of a word that several commands begin with: those commands", async () => {
+  const { code, stdout, stderr } = await pellucid("help", "rules");
+  assertEquals([code, stderr], [0, ""]);
+  const named = [...stdout.matchAll(/^  ([a-z]+ [a-z]+)  /gm)].map(([, name]) => name);
+  assertEquals(named, ["rules render", "rules apply", "rules verify", "rules cleanup"]);
+});
+
 Deno.test("no command: help on stderr, exit 2", async () => {
   const { code, stdout, stderr } = await pellucid();
   assertEquals([code, stdout], [2, ""]);
@@ -107,6 +114,7 @@ Deno.test("with --log json problems are events, one object a line", async () => 
 Deno.test("contradictory flags are refused", async () => {
   const cases: [string[], string][] = [
     [["--tcp", "off", "--local"], "--tcp: off found"],
+    [["--rules", "none", "--dry-run"], "--dry-run: nothing to intercept found"],
     [["--from", "eth1", "--from", "eth1"], "--from: eth1 twice found"],
     [["--port", "1", "--port", "2", "--local"], "--port: 1 and 2 found"],
     [["eth1", "--local"], 'arguments: "eth1" found, flags only wanted'],
