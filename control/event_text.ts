@@ -23,6 +23,7 @@ export function describeEvent(event: AppEvent): string {
         `${formatMs(event.durationMs)}, ${event.end.reason} by ${event.end.side}`;
     }
     case "draining":
+      if (event.openConnections === 0) return "draining: no connection is open";
       return `draining: ${count(event.openConnections, "connection")} open, ` +
         `${formatMs(event.timeoutMs)} at most; a second signal ends them`;
     case "stopped": {

@@ -87,3 +87,9 @@ Deno.test("formatBytes, formatMs: units that people read", () => {
     "2 h 4 min",
   ]);
 });
+
+Deno.test("describeEvent: with no open connection a drain promises no wait", () => {
+  const draining = { event: "draining", timeoutMs: 30_000 } as const;
+  assertEquals(describeEvent({ ...draining, openConnections: 0 }), "draining: no connection is open");
+  assertStringIncludes(describeEvent({ ...draining, openConnections: 1 }), "1 connection open, 30");
+});
