@@ -7,7 +7,8 @@
  * Each step is a `deno` command of its own. Its output is kept and shown only if it fails, after all steps have
  * run, so that one run names everything that is wrong. The last line is `N passed, N failed`, with
  * `, N skipped` where tests were left out: tests are counted as `deno test` counts them (a test with its steps
- * is one), and a failed check, or a test run that broke off without a count or had no test at all, counts as one failure.
+ * is one), and a failed check, or a test run that broke off without a count or had no test at all, counts as one
+ * failure.
  *
  * @module
  */
