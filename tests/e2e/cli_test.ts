@@ -46,7 +46,7 @@ Deno.test("help of a command: both ways alike, and whatever else is said", async
 Deno.test("help of a word that several commands begin with: those commands", async () => {
   const { code, stdout, stderr } = await pellucid("help", "rules");
   assertEquals([code, stderr], [0, ""]);
-  const named = [...stdout.matchAll(/^  ([a-z]+ [a-z]+)  /gm)].map(([, name]) => name);
+  const named = [...stdout.matchAll(/^ {2}([a-z]+ [a-z]+) {2}/gm)].map(([, name]) => name);
   assertEquals(named, ["rules render", "rules apply", "rules verify", "rules cleanup"]);
 });
 

@@ -138,5 +138,5 @@ labTest("rules cleanup without privilege: run as root", async () => {
   const prefix = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin"];
   const { code, stderr } = await lab.host("gateway").run([...prefix, ...argv]);
   assertEquals(code, 1);
-  assertMatch(stderr, /Operation not permitted.*\n  run as root \(sudo\)\n$/);
+  assertMatch(stderr, /Operation not permitted.*\n {2}run as root \(sudo\)\n$/);
 });
