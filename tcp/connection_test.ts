@@ -163,6 +163,44 @@ Deno.test("connection: silence ends it, sooner when one half is closed", () => {
   assertLessOrEqual(halfClosed.afterMs, HALF_CLOSED_TIMEOUT_MS + 1100);
 });
 
+Deno.test("connection: half-closed, a slow reader is waited for as long as it reads", () => {
+  // Five timeouts long; in all, less is read than a third of the send buffer, which an event takes.
+  const reads = 20;
+  const open: boolean[] = [];
+  let lastReadMs = 0;
+  const { end, flow } = play(
+    (flow) => flow.accept(),
+    ({ world }) => world.kernel.nowMs += KEEPALIVE_SECONDS * 1000 + 2000,
+    ({ client, upstream }) => {
+      client.finish();
+      upstream.send(2_000_000);
+    },
+    ...Array.from({ length: reads }, () => (flow: Flow) => {
+      open.push(flow.isOpen);
+      flow.client.read(500, flow.upstream);
+      lastReadMs = flow.world.kernel.nowMs;
+      flow.world.kernel.nowMs += HALF_CLOSED_TIMEOUT_MS / 4;
+    }),
+  );
+  assertEquals(open, Array(reads).fill(true));
+  assertEquals(end, { reason: "half-closed-timeout", side: "proxy" });
+  // The look that finds nothing taken is a timeout after one that did.
+  assertGreaterOrEqual(flow.endMs, lastReadMs + HALF_CLOSED_TIMEOUT_MS);
+  assertLessOrEqual(flow.endMs, lastReadMs + 2 * (HALF_CLOSED_TIMEOUT_MS + 1100));
+});
+
+Deno.test("connection: half-closed, one that takes nothing is ended at the second look", () => {
+  const { end, afterMs } = play(
+    (flow) => flow.accept(),
+    ({ client, upstream }) => {
+      client.finish();
+      upstream.send(2_000_000);
+    },
+  );
+  assertEquals(end, { reason: "half-closed-timeout", side: "proxy" });
+  assertLessOrEqual(afterMs, 2 * (HALF_CLOSED_TIMEOUT_MS + 1100));
+});
+
 Deno.test("connection: only one that has lived as long asks for keepalive probes", () => {
   const old = play((flow) => flow.accept());
   assertEquals(old.flow.upstream.socket.options.get(`${SOL_SOCKET}/${SO_KEEPALIVE}`), 1);
