@@ -9,6 +9,8 @@ import { Talker } from "./talker.ts";
 
 const { client, secondClient, gateway, servers } = GATEWAY_LAB;
 const MODES = ["tproxy", "redirect"] as const;
+/** The port of our own listener. */
+const OUR_PORT = 7870;
 
 labTest("redirect: an interface without an address of a family is warned of", async () => {
   await using lab = await gatewayLab();
@@ -171,6 +173,32 @@ for (const mode of MODES) {
   });
 
   for (const source of ["own", "keep"] as const) {
+    labTest(`${mode} --source ${source}: works under net.ipv6.bindv6only=1`, async () => {
+      await using lab = await gatewayLab({ gatewaySysctls: { "net/ipv6/bindv6only": "1" } });
+      const here = lab.host("gateway");
+      assertEquals((await here.output(["cat", "/proc/sys/net/ipv6/bindv6only"])).trim(), "1");
+      await using echo = await lab.host("internet").serve({ kind: "echo" });
+      await using talker = new Talker(lab.host("client"));
+      await using fromHere = new Talker(here);
+      const flags = ["--tcp", mode, "--from", "lan0", "--source", source, "--flows"];
+      await using proxy = await ProxyRun.start(here, flags);
+      const seen = source === "keep" ? client : { v4: gateway.wanV4, v6: gateway.wanV6 };
+      for (const family of ["v4", "v6"] as const) {
+        await (await talker.reach(servers[family], echo.port)).close();
+        await assertSeenFrom(echo, seen[family]);
+      }
+      // Nobody is carried to ourselves.
+      for (const address of ["127.0.0.1", gateway.v4, "::1"]) {
+        assertEquals(await fromHere.dial(address, OUR_PORT).ended(), "reset", address);
+      }
+      const totals = await proxy.stop();
+      assertEquals([totals.tcpFinished, totals.tcpRefusedLoop, totals.tcpDialFailed], [2, 3, 0]);
+      assertEquals(
+        proxy.logged("flow").map(({ destination }) => destination).sort(),
+        [`${servers.v4}:${echo.port}`, `[${servers.v6}]:${echo.port}`].sort(),
+      );
+    });
+
     labTest(`${mode} --source ${source}: works under src_valid_mark=1 and strict rp_filter`, async () => {
       const sysctls = Object.fromEntries(
         ["all", "default"].flatMap((scope) => [
