@@ -3,7 +3,15 @@
  * that the server saw, also with hundreds at once and with ports that are used again.
  */
 import { assert, assertEquals, assertLess, assertNotEquals } from "../assert.ts";
-import { type ClientSpec, GATEWAY_LAB, type LabServer, labTest, type ServedConnection } from "../lab/mod.ts";
+import {
+  type ClientSpec,
+  GATEWAY_LAB,
+  gatewayLab,
+  type LabServer,
+  labTest,
+  type ServedConnection,
+} from "../lab/mod.ts";
+import { ProxyRun } from "./proxy_run.ts";
 import type { RawClientResult, RawStep } from "./raw_client_main.ts";
 import { endpoint, type EventOf, RelaySite, type Source, WAYS } from "./relay_site.ts";
 
@@ -150,6 +158,55 @@ for (const mode of ["tproxy", "redirect"] as const) {
       }
       const { stopped } = await site.proxy.stop();
       assertEquals(stopped.totals.tcpSourcePortChanged, addresses.length);
+    },
+  );
+}
+
+for (const mode of ["tproxy", "redirect"] as const) {
+  labTest(
+    `tuples: ${mode}, source keep: a port below 1024 needs no more than CAP_NET_ADMIN, and is counted`,
+    async () => {
+      const set = "-all,+net_admin";
+      const prefix = [
+        "setpriv",
+        "--no-new-privs",
+        "--bounding-set",
+        set,
+        "--inh-caps",
+        set,
+        "--ambient-caps",
+        set,
+      ];
+      await using lab = await gatewayLab();
+      const echo = await lab.host("internet").serve({ kind: "echo" });
+      const flags = ["--from", "lan0", "--flows", "--tcp", mode, "--source", "keep"];
+      await using proxy = await ProxyRun.start(lab.host("gateway"), flags, { prefix });
+      for (
+        const [address, from] of [[servers.v4, clientAddress.v4], [servers.v6, clientAddress.v6]] as const
+      ) {
+        for (const port of [800, 40_000]) {
+          const spec = {
+            from: endpoint(from, port),
+            to: endpoint(address, echo.port),
+            steps: [{ do: "send", text: "hello" }] satisfies RawStep[],
+          };
+          const { code, stdout, stderr } = await lab.host("client").run([
+            ...[Deno.execPath(), "run", "-A", "--cached-only", RAW_CLIENT, JSON.stringify(spec)],
+          ]);
+          assertEquals(code, 0, stderr);
+          assertEquals((JSON.parse(stdout) as RawClientResult).received, "hello");
+          const flow = await proxy.event("flow", (flow) => flow.client === spec.from);
+          assertEquals([flow.end.reason, (await echo.nextClosed()).peer], ["closed", flow.local]);
+          // The address is kept in any case.
+          if (port === 40_000) assertEquals(flow.local, spec.from);
+          else {assert(
+              flow.local!.startsWith(endpoint(from, 0).slice(0, -1)) && flow.local !== spec.from,
+              flow.local,
+            );}
+        }
+      }
+      const totals = await proxy.stop();
+      assertEquals([totals.tcpSourcePortChanged, totals.tcpFinished, totals.tcpDialFailed], [2, 4, 0]);
     },
   );
 }
