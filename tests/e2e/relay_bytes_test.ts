@@ -110,3 +110,62 @@ for (const bytes of [3, 200_000]) {
     assertEquals((await site.proxy.flowOf({ local, peer: to })).bytesUp, 2 * bytes + 2);
   });
 }
+
+labTest("bytes: urgent bytes in the middle of a stream that does not pause", async () => {
+  await using site = await RelaySite.start();
+  const sink = await site.internet.serve({ kind: "sink" });
+  // A megabyte each, in writes that no page's size divides, and no two alike.
+  const times = 257;
+  const chunks = Array.from({ length: 9 }, (_, seed) => patterned(4093, seed));
+  const steps = chunks.flatMap((text, at): RawStep[] => [
+    ...(at === 0 ? [] : [{ do: "send", text: "!", urgent: true } as const]),
+    { do: "send", text, times },
+  ]);
+  const sent = chunks.map((text) => text.repeat(times)).join("!");
+  const to = endpoint(v4, sink.port);
+  const { code, stdout, stderr } = await site.client.run([
+    ...[Deno.execPath(), "run", "-A", "--cached-only", RAW_CLIENT, JSON.stringify({ to, steps })],
+  ]);
+  assertEquals(code, 0, stderr);
+  const { received, local } = JSON.parse(stdout) as RawClientResult;
+  assertEquals(JSON.parse(received), { received: sent.length, sha256: await sha256(sent) });
+  const flow = await site.proxy.flowOf({ local, peer: to });
+  assertEquals([flow.bytesUp, flow.end], [sent.length, { reason: "closed", side: "client" }]);
+});
+
+for (const mode of ["tproxy", "redirect"] as const) {
+  labTest(`bytes: ${mode}: an urgent byte that is there before the connection is accepted`, async () => {
+    await using site = await RelaySite.start({ mode });
+    const sink = await site.internet.serve({ kind: "sink" });
+    const behind = patterned(20_000, 0);
+    for (const address of [v4, v6]) {
+      const to = endpoint(address, sink.port);
+      const steps: RawStep[] = [
+        { do: "send", text: "!", urgent: true },
+        { do: "send", text: behind },
+        { do: "say", line: "sent" },
+      ];
+      // The kernel completes the handshake; nobody accepts.
+      await site.proxy.process.kill("SIGSTOP");
+      await using client = site.client.deno(RAW_CLIENT, [JSON.stringify({ to, steps })]);
+      await client.stdout.waitFor((line) => line === "sent" || undefined, 10_000);
+      await site.proxy.process.kill("SIGCONT");
+      await client.wait(10_000);
+      const { received, local } = JSON.parse(client.stdout.lines.at(-1)!) as RawClientResult;
+      const sent = `!${behind}`;
+      assertEquals(JSON.parse(received), { received: sent.length, sha256: await sha256(sent) }, address);
+      assertEquals((await site.proxy.flowOf({ local, peer: to })).bytesUp, sent.length);
+    }
+  });
+}
+
+/** Letters in which no stretch repeats soon: a piece that is missing, doubled or elsewhere shows in the digest. */
+function patterned(length: number, seed: number): string {
+  return String.fromCharCode(
+    ...Array.from({ length }, (_, i) => 97 + (seed + i * 7 + (i >> 5) * 3 + (i >> 10)) % 26),
+  );
+}
+
+async function sha256(text: string): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text))).toHex();
+}
