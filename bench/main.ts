@@ -29,7 +29,7 @@ const USAGE = `usage: bench tcp [options]
 The whole run takes about a quarter of an hour. Leave the machine alone meanwhile.
 `;
 
-const FULL: Durations = { bulkSeconds: 3, requestSeconds: 2.5, warmupMs: 500 };
+const FULL: Durations = { bulkSeconds: 2, requestSeconds: 2, warmupMs: 2000 };
 const QUICK: Durations = { bulkSeconds: 1, requestSeconds: 1, warmupMs: 300 };
 const RESULTS = new URL("results/", import.meta.url);
 

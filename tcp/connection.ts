@@ -135,6 +135,10 @@ export class Connection extends Timer implements EventHandler, Deferred {
       this.#end({ reason: "connect-timeout", side: "upstream" });
       return;
     }
+    if (!this.#livenessSet && this.#ageMs() >= livenessDueMs(this.#context.settings)) {
+      this.#livenessSet = true;
+      setLiveness(this.#context, this.#upstream);
+    }
     const idle = (this.#context.reactor.timers.tick - this.#activeTick) * TICK_MS;
     const left = this.#idleTimeoutMs() - idle;
     if (left <= 0 && this.#isDelivering()) {
@@ -145,10 +149,6 @@ export class Connection extends Timer implements EventHandler, Deferred {
       const halfClosed = this.#up.ended || this.#down.ended;
       this.#end({ reason: halfClosed ? "half-closed-timeout" : "idle-timeout", side: "proxy" });
       return;
-    }
-    if (!this.#livenessSet && this.#ageMs() >= livenessDueMs(this.#context.settings)) {
-      this.#livenessSet = true;
-      setLiveness(this.#context, this.#upstream);
     }
     this.#scheduleCheck(left);
   }

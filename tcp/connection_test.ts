@@ -170,7 +170,6 @@ Deno.test("connection: half-closed, a slow reader is waited for as long as it re
   let lastReadMs = 0;
   const { end, flow } = play(
     (flow) => flow.accept(),
-    ({ world }) => world.kernel.nowMs += KEEPALIVE_SECONDS * 1000 + 2000,
     ({ client, upstream }) => {
       client.finish();
       upstream.send(2_000_000);
