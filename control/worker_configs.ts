@@ -42,7 +42,6 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, bypassMark: n
   };
   return Array.from({ length: config.workers }, (_, index) => ({
     index,
-    workers: config.workers,
     tcp,
     stats: new SharedArrayBuffer(STATS_BYTES),
     openConnections,

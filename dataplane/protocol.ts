@@ -16,9 +16,8 @@ export type { TcpSettings };
 
 /** Everything a worker needs to know. */
 export interface WorkerConfig {
-  /** 0 up to workers - 1; names the worker in messages. */
+  /** Which of the workers it is, from 0. */
   readonly index: number;
-  readonly workers: number;
   readonly tcp: TcpSettings;
   /** This worker's counters, see stats.ts. */
   readonly stats: SharedArrayBuffer;

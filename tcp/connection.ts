@@ -11,23 +11,12 @@
  */
 import {
   type Deferred,
-  EACCES,
-  EADDRNOTAVAIL,
-  ECONNREFUSED,
-  ECONNRESET,
-  EHOSTUNREACH,
-  EMFILE,
-  ENETUNREACH,
-  ENFILE,
-  EPERM,
-  EPIPE,
   EPOLLERR,
   EPOLLHUP,
   EPOLLIN,
   EPOLLOUT,
   EPOLLPRI,
   EPOLLRDHUP,
-  ETIMEDOUT,
   type EventHandler,
   SHUT_WR,
   SIOCOUTQ,
@@ -39,10 +28,11 @@ import {
   TICK_MS,
   Timer,
 } from "../ffi/mod.ts";
+import { type ConnectionEnd, dialFailure, relayFailure } from "./connection_end.ts";
 import { acknowledgeAtOnce } from "./dial.ts";
 import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
 import { livenessDueMs, setLiveness } from "./liveness.ts";
-import type { ConnectionEnd, TcpContext } from "./worker_context.ts";
+import type { TcpContext } from "./worker_context.ts";
 
 /** What every socket of a connection is watched for. */
 const WATCHED = EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP;
@@ -341,46 +331,5 @@ export class Connection extends Timer implements EventHandler, Deferred {
       Math.round(this.#ageMs()),
       end,
     );
-  }
-}
-
-/** Why a destination could not be reached, from the error of connect. */
-export function dialFailure(errno: number): ConnectionEnd {
-  switch (errno) {
-    case ECONNREFUSED:
-    case ECONNRESET:
-    // Accepted, finished and reset before we heard of any of it.
-    case EPIPE:
-      return { reason: "refused", side: "upstream" };
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-      return { reason: "unreachable", side: "upstream" };
-    case ETIMEDOUT:
-      return { reason: "connect-timeout", side: "upstream" };
-    case EMFILE:
-    case ENFILE:
-    case EADDRNOTAVAIL:
-      return { reason: "limit", side: "proxy" };
-    case EACCES:
-    case EPERM:
-      // A prohibit route or a security module of this host.
-      return { reason: "error", side: "proxy" };
-    default:
-      return { reason: "error", side: "upstream" };
-  }
-}
-
-/** Why a relayed connection failed, from the error of one of its sockets. */
-function relayFailure(errno: number, side: "client" | "upstream"): ConnectionEnd {
-  switch (errno) {
-    case ECONNRESET:
-    case EPIPE:
-      return { reason: "reset", side };
-    case ETIMEDOUT:
-    case EHOSTUNREACH:
-    case ENETUNREACH:
-      return { reason: "lost", side };
-    default:
-      return { reason: "error", side };
   }
 }

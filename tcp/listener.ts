@@ -25,7 +25,8 @@ import {
   unmapSockaddr,
 } from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "./client_limit.ts";
-import { Connection, type ConnectionAddresses, type ConnectionOwner, dialFailure } from "./connection.ts";
+import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
+import { dialFailure } from "./connection_end.ts";
 import { dial } from "./dial.ts";
 import { BACKLOG, openListenerSocket } from "./listener_socket.ts";
 import { isOwnListener, readOriginalDestination } from "./original_destination.ts";

@@ -4,12 +4,7 @@
  * @module
  */
 export * from "./client_limit.ts";
+export type { ConnectionEnd } from "./connection_end.ts";
 export * from "./listener.ts";
 export * from "./settings.ts";
-export {
-  type ConnectionEnd,
-  CONTEXT_BYTES,
-  type FlowSink,
-  type TcpEnvironment,
-  type TcpWarning,
-} from "./worker_context.ts";
+export { CONTEXT_BYTES, type FlowSink, type TcpEnvironment, type TcpWarning } from "./worker_context.ts";

@@ -3,7 +3,8 @@ import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
 import { Connection } from "./connection.ts";
-import { type ConnectionEnd, TcpContext } from "./worker_context.ts";
+import type { ConnectionEnd } from "./connection_end.ts";
+import { TcpContext } from "./worker_context.ts";
 
 const MSG_OOB = 0x1;
 const CHUNK = 50_000;

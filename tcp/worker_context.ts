@@ -12,29 +12,13 @@ import {
   type Syscalls,
 } from "../ffi/mod.ts";
 import type { ClientLimit } from "./client_limit.ts";
+import type { ConnectionEnd } from "./connection_end.ts";
 import type { Carrier } from "./half_pipe.ts";
 import { PIPE_BYTES, PipePool } from "./pipe_pool.ts";
 import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
 
 /** Arena bytes that a context takes. */
 export const CONTEXT_BYTES = PIPE_BYTES + 1024;
-
-/** How a connection ended, in the words of the flow record. */
-export interface ConnectionEnd {
-  readonly reason:
-    | "closed"
-    | "reset"
-    | "refused"
-    | "unreachable"
-    | "connect-timeout"
-    | "idle-timeout"
-    | "half-closed-timeout"
-    | "lost"
-    | "limit"
-    | "shutdown"
-    | "error";
-  readonly side: "client" | "upstream" | "proxy";
-}
 
 /** Receives every connection that has ended; addresses are sockaddr bytes. */
 export type FlowSink = (

@@ -7,7 +7,8 @@
 import { archOf, Arena, ETIMEDOUT, Reactor } from "../ffi/mod.ts";
 import { Connection } from "../tcp/connection.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
-import { type ConnectionEnd, CONTEXT_BYTES, TcpContext } from "../tcp/worker_context.ts";
+import type { ConnectionEnd } from "../tcp/connection_end.ts";
+import { CONTEXT_BYTES, TcpContext } from "../tcp/worker_context.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "./assert.ts";
 import { FakeKernel } from "./fake_kernel.ts";
