@@ -18,6 +18,9 @@ export interface WorkerObserver {
   ended(failure: WorkerFailure | undefined): void;
 }
 
+/** Until a doorbell that could not be opened is tried again. */
+const DOORBELL_RETRY_MS = 250;
+
 /** A running worker. */
 export class WorkerHandle {
   readonly #worker: Worker;
@@ -61,10 +64,7 @@ export class WorkerHandle {
     if (this.#ended) return;
     switch (message.kind) {
       case "ready":
-        if (!this.#openDoorbell(message.doorbell)) return;
-        // For what was sent before there was a doorbell.
-        this.#ring();
-        return this.#observer.ready(message.listeners);
+        return this.#becomeReady(message.doorbell, message.listeners);
       case "warning":
         return this.#observer.warning(message);
       case "records":
@@ -78,15 +78,20 @@ export class WorkerHandle {
     }
   }
 
-  #openDoorbell(descriptor: number): boolean {
+  #becomeReady(descriptor: number, listeners: readonly string[]): void {
+    if (this.#ended) return;
     try {
       // The descriptor is this same process's: /proc opens the pipe behind it a second time.
       this.#doorbell = Deno.openSync(`/proc/self/fd/${descriptor}`, { write: true });
-      return true;
-    } catch (error) {
-      this.#end({ message: `doorbell: ${error instanceof Error ? error.message : error}` });
-      return false;
+    } catch {
+      // No descriptor is free. The worker lives, accepts, and could not be told to stop: there is nothing to do but
+      // to try again. If it takes too long, the supervisor's time for a start runs out.
+      setTimeout(() => this.#becomeReady(descriptor, listeners), DOORBELL_RETRY_MS);
+      return;
     }
+    // For what was sent before there was a doorbell.
+    this.#ring();
+    this.#observer.ready(listeners);
   }
 
   #ring(): void {
