@@ -105,9 +105,20 @@ export class RunningProxy {
     client: { readonly local?: string; readonly peer?: string },
     timeoutMs = EVENT_TIMEOUT_MS,
   ): Promise<EventOf<"flow">> {
+    return await this.flowWhere(
+      (flow) => flow.client === client.local && flow.destination === client.peer,
+      timeoutMs,
+    );
+  }
+
+  /** The first flow that is the one wanted, when it has ended. */
+  async flowWhere(
+    isWanted: (flow: EventOf<"flow">) => boolean,
+    timeoutMs = EVENT_TIMEOUT_MS,
+  ): Promise<EventOf<"flow">> {
     return await this.process.stderr.waitFor((line) => {
       const flow = parseEvent(line, "flow");
-      return flow?.client === client.local && flow?.destination === client.peer ? flow : undefined;
+      return flow !== undefined && isWanted(flow) ? flow : undefined;
     }, timeoutMs);
   }
 
