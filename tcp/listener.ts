@@ -5,7 +5,6 @@
  * @module
  */
 import {
-  type Arena,
   type Deferred,
   EAGAIN,
   ECONNABORTED,
@@ -68,7 +67,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
       throw new SyscallError("epoll_ctl", -result);
     }
     this.#fd = socket.release();
-    this.#reserve = new ReserveDescriptor(sys, arena as Arena);
+    this.#reserve = new ReserveDescriptor(sys, arena);
   }
 
   /** Connections being dialled or carried. */

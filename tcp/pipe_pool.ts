@@ -34,7 +34,7 @@ export const PIPE_BYTES = 65536;
 export const LARGE_PIPE_BYTES = 1024 * 1024;
 
 /**
- * A large pipe saves a third of the CPU time a byte, because a page of a socket mostly holds no more than 4 KiB.
+ * A large pipe saved the C reference up to a third of its CPU time a byte: a page of a socket mostly holds 4 KiB.
  * Four workers with so many leave a quarter of the 64 MiB of pipes that an unprivileged user may have.
  */
 const LARGE_PIPES = 12;
