@@ -9,12 +9,17 @@
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
+export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 export const SOCK_NONBLOCK = 0o4000;
 export const SOCK_CLOEXEC = 0o2000000;
 export const SHUT_WR = 1;
 export const MSG_PEEK = 0x2;
 export const MSG_TRUNC = 0x20;
 export const MSG_NOSIGNAL = 0x4000;
+export const MSG_CTRUNC = 0x8;
+export const MSG_DONTWAIT = 0x40;
+export const MSG_ERRQUEUE = 0x2000;
 
 export const SOL_SOCKET = 1;
 export const SO_REUSEADDR = 2;
@@ -23,15 +28,38 @@ export const SO_KEEPALIVE = 9;
 export const SO_OOBINLINE = 10;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
+export const SO_ATTACH_FILTER = 26;
+export const SO_SNDBUFFORCE = 32;
+export const SO_RCVBUFFORCE = 33;
 export const SO_MARK = 36;
+export const SO_MEMINFO = 55;
+export const SO_RCVMARK = 75;
 
 // netinet/in.h, linux/in.h, linux/in6.h
 export const SOL_IP = 0;
+export const IP_TOS = 1;
+export const IP_PKTINFO = 8;
+export const IP_MTU_DISCOVER = 10;
+export const IP_RECVERR = 11;
+export const IP_RECVTOS = 13;
 export const IP_TRANSPARENT = 19;
+export const IP_RECVORIGDSTADDR = 20;
 export const IP_BIND_ADDRESS_NO_PORT = 24;
 export const SOL_IPV6 = 41;
 export const IPV6_V6ONLY = 26;
+export const IPV6_MTU_DISCOVER = 23;
+export const IPV6_RECVERR = 25;
+export const IPV6_PKTINFO = 50;
+export const IPV6_RECVTCLASS = 66;
+export const IPV6_TCLASS = 67;
+export const IPV6_RECVORIGDSTADDR = 74;
 export const IPV6_TRANSPARENT = 75;
+export const IPV6_RECVFRAGSIZE = 77;
+// Values of IP_MTU_DISCOVER; those of IPV6_MTU_DISCOVER are the same.
+export const IP_PMTUDISC_DONT = 0;
+export const IP_PMTUDISC_DO = 2;
+export const IPPROTO_UDP = 17;
+export const IPPROTO_RAW = 255;
 
 // linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h
 export const SO_ORIGINAL_DST = 80;
@@ -45,6 +73,16 @@ export const TCP_KEEPINTVL = 5;
 export const TCP_KEEPCNT = 6;
 export const TCP_QUICKACK = 12;
 export const TCP_USER_TIMEOUT = 18;
+
+// netinet/udp.h
+export const SOL_UDP = 17;
+export const UDP_SEGMENT = 103;
+export const UDP_GRO = 104;
+
+// linux/errqueue.h
+export const SO_EE_ORIGIN_LOCAL = 1;
+export const SO_EE_ORIGIN_ICMP = 2;
+export const SO_EE_ORIGIN_ICMP6 = 3;
 
 // linux/sockios.h
 export const SIOCOUTQ = 0x5411;

@@ -36,6 +36,14 @@ export const SYMBOLS = {
   recv: { parameters: ["i32", "pointer", "u32", "i32"], result: "i32" },
   // ssize_t send(int fd, const void *buf, size_t len, int flags);
   send: { parameters: ["i32", "pointer", "u32", "i32"], result: "i32" },
+  // ssize_t recvmsg(int fd, struct msghdr *message, int flags);
+  recvmsg: { parameters: ["i32", "pointer", "i32"], result: "i32" },
+  // ssize_t sendmsg(int fd, const struct msghdr *message, int flags);
+  sendmsg: { parameters: ["i32", "pointer", "i32"], result: "i32" },
+  // int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout);
+  recvmmsg: { parameters: ["i32", "pointer", "u32", "i32", "pointer"], result: "i32" },
+  // int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags);
+  sendmmsg: { parameters: ["i32", "pointer", "u32", "i32"], result: "i32" },
   // ssize_t read(int fd, void *buf, size_t len);
   read: { parameters: ["i32", "pointer", "u32"], result: "i32" },
   // ssize_t write(int fd, const void *buf, size_t len);

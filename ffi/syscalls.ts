@@ -25,6 +25,11 @@ export interface Syscalls {
   close(fd: number): number;
   recv(fd: number, buffer: Pointer, length: number, flags: number): number;
   send(fd: number, buffer: Pointer, length: number, flags: number): number;
+  recvmsg(fd: number, message: Pointer, flags: number): number;
+  sendmsg(fd: number, message: Pointer, flags: number): number;
+  /** Without a timeout. */
+  recvmmsg(fd: number, messages: Pointer, count: number, flags: number): number;
+  sendmmsg(fd: number, messages: Pointer, count: number, flags: number): number;
   read(fd: number, buffer: Pointer, length: number): number;
   write(fd: number, buffer: Pointer, length: number): number;
   /** Without offsets: both ends are a pipe or a socket. */
@@ -99,6 +104,22 @@ export function openSyscalls(): Syscalls {
     },
     send(fd, buffer, length, flags) {
       const n = libc.send(fd, buffer, length, flags);
+      return n < 0 ? -errno[0]! : n;
+    },
+    recvmsg(fd, message, flags) {
+      const n = libc.recvmsg(fd, message, flags);
+      return n < 0 ? -errno[0]! : n;
+    },
+    sendmsg(fd, message, flags) {
+      const n = libc.sendmsg(fd, message, flags);
+      return n < 0 ? -errno[0]! : n;
+    },
+    recvmmsg(fd, messages, count, flags) {
+      const n = libc.recvmmsg(fd, messages, count, flags, null);
+      return n < 0 ? -errno[0]! : n;
+    },
+    sendmmsg(fd, messages, count, flags) {
+      const n = libc.sendmmsg(fd, messages, count, flags);
       return n < 0 ? -errno[0]! : n;
     },
     read(fd, buffer, length) {

@@ -356,6 +356,10 @@ export class FakeKernel implements Syscalls {
   listen = (): number => notSimulated("listen");
   accept4 = (): number => notSimulated("accept4");
   connect = (): number => notSimulated("connect");
+  recvmsg = (): number => notSimulated("recvmsg");
+  sendmsg = (): number => notSimulated("sendmsg");
+  recvmmsg = (): number => notSimulated("recvmmsg");
+  sendmmsg = (): number => notSimulated("sendmmsg");
   read = (): number => notSimulated("read");
   open = (): number => notSimulated("open");
   getrlimit = (): number => notSimulated("getrlimit");

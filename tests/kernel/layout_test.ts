@@ -30,6 +30,8 @@ const HEADERS = [
   "time.h",
   "netinet/in.h",
   "netinet/tcp.h",
+  "netinet/udp.h",
+  "linux/errqueue.h",
   "linux/netfilter_ipv4.h",
   "linux/netfilter_ipv6/ip6_tables.h",
   "linux/sockios.h",
