@@ -23,18 +23,43 @@ export interface Block {
 /** Cache line: no two blocks share one. */
 const ALIGNMENT = 64;
 
+/** Addresses in one such span have the same upper half. */
+const SPAN = 2 ** 32;
+
 /** Memory for everything that C sees. */
 export class Arena {
+  /** All of it, by offset. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** All of it as 32-bit words: the word at a block's offset is `offset >> 2`. */
+  readonly words: Int32Array<ArrayBuffer>;
+  /** Upper half of every address in the arena, signed, as it is stored in a struct. */
+  readonly addressHigh: number;
   readonly #memory: ArrayBuffer;
   readonly #base: bigint;
+  readonly #baseLow: number;
   #used: number;
 
   /** @param capacity bytes in all; asking for more later is a mistake in the sum, and throws. */
   constructor(capacity: number) {
-    this.#memory = new ArrayBuffer(capacity + ALIGNMENT);
-    this.#base = Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(this.#memory)));
+    this.#memory = new ArrayBuffer((capacity + ALIGNMENT + 3) & -4);
+    this.#base = addressOf(this.#memory);
+    // Two blocks that live at once cannot cross the same boundary.
+    if (crossesSpan(this.#base, capacity)) {
+      const crossing = this.#memory;
+      this.#memory = new ArrayBuffer(crossing.byteLength);
+      this.#base = addressOf(this.#memory);
+    }
+    this.bytes = new Uint8Array(this.#memory);
+    this.words = new Int32Array(this.#memory);
+    this.addressHigh = Number(BigInt.asIntN(32, this.#base >> 32n));
+    this.#baseLow = Number(BigInt.asIntN(32, this.#base));
     // The allocator aligns to 16 only: skip to the first cache line.
     this.#used = Number(-this.#base & BigInt(ALIGNMENT - 1));
+  }
+
+  /** Lower half of the address of a byte, signed, as it is stored in a struct. */
+  addressLow(offset: number): number {
+    return this.#baseLow + offset | 0;
   }
 
   /**
@@ -66,4 +91,12 @@ export class Arena {
   pointerAt(offset: number): Deno.PointerValue {
     return Deno.UnsafePointer.create(this.#base + BigInt(offset));
   }
+}
+
+function addressOf(memory: ArrayBuffer): bigint {
+  return Deno.UnsafePointer.value(Deno.UnsafePointer.of(new Uint8Array(memory)));
+}
+
+function crossesSpan(base: bigint, length: number): boolean {
+  return Number(base % BigInt(SPAN)) + length + ALIGNMENT > SPAN;
 }

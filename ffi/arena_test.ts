@@ -45,3 +45,14 @@ Deno.test("arena: its capacity can be had whole, and then no more", () => {
   assertThrows(() => arena.allocate(65), RangeError, "arena: 65 bytes wanted");
   assertThrows(() => new Arena(128).allocate(193), RangeError);
 });
+
+Deno.test("arena: the halves of an address, as a struct holds them, make up the address", () => {
+  const arena = new Arena(4096);
+  for (const block of [arena.allocate(1), arena.allocate(3000)]) {
+    const halves = BigInt.asUintN(32, BigInt(arena.addressHigh)) << 32n |
+      BigInt.asUintN(32, BigInt(arena.addressLow(block.offset)));
+    assertEquals(halves, addressOf(block.pointer));
+    arena.words[block.offset >> 2] = 0x01020304;
+    assertEquals(arena.bytes[block.offset], block.bytes[0]);
+  }
+});
