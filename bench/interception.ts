@@ -15,6 +15,9 @@ export async function intercept(gateway: LabHost, mode: "tproxy" | "redirect"): 
   const plan = buildPlan({
     ...DEFAULT_KERNEL_NUMBERS,
     tcp: mode,
+    udp: "off",
+    udpPorts: [],
+    udpWorkers: 1,
     from: [LAN_INTERFACE],
     local: false,
     port: RELAY_PORT,

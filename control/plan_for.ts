@@ -24,6 +24,9 @@ export function planFor(config: RunConfig): Plan {
   const plan = buildPlan({
     ...DEFAULT_KERNEL_NUMBERS,
     tcp,
+    udp: "off",
+    udpPorts: [],
+    udpWorkers: 1,
     from,
     local,
     port,

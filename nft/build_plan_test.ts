@@ -5,6 +5,9 @@ import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent } from "./plan.ts";
 
 const INTENT: InterceptIntent = {
   tcp: "tproxy",
+  udp: "off",
+  udpPorts: [],
+  udpWorkers: 1,
   from: ["lan0"],
   local: false,
   port: 7870,

@@ -5,6 +5,9 @@ import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent, type Plan } from "./plan.
 
 const INTENT: InterceptIntent = {
   tcp: "tproxy",
+  udp: "off",
+  udpPorts: [],
+  udpWorkers: 1,
   from: ["lan0"],
   local: true,
   port: 7870,
@@ -30,7 +33,15 @@ Deno.test("checkPlan: each wrong value names its option", () => {
     [{ marks: { ...marks, intercept: 0x04000000 } }, ["marks.intercept"]],
     [{ marks: { ...marks, bypass: 0 } }, ["marks.bypass"]],
     [{ marks: { ...marks, bypass: marks.intercept } }, ["marks.bypass"]],
-    [{ marks: { intercept: 0x80000000, bypass: 0x40000000, mask: 0xc0000000 } }, []],
+    [{
+      marks: {
+        intercept: 0x80000000,
+        bypass: 0x40000000,
+        reply: 0xc0000000,
+        mask: 0xc0000000,
+        dontFragment: 0x20000000,
+      },
+    }, []],
     [{ routeTable: 254 }, ["routeTable"]],
     [{ routeTable: 0 }, ["routeTable"]],
     [{ routeProtocol: 4 }, ["routeProtocol"]],

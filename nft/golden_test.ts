@@ -19,6 +19,9 @@ import { assertEquals } from "../tests/assert.ts";
 
 const DEFAULTS: InterceptIntent = {
   tcp: "tproxy",
+  udp: "off",
+  udpPorts: [],
+  udpWorkers: 1,
   from: [],
   local: false,
   port: 7870,

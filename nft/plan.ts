@@ -16,11 +16,17 @@ import type { IpFamily } from "../net/address.ts";
 export interface InterceptIntent {
   /** How TCP is intercepted; `off`: not at all. */
   readonly tcp: "tproxy" | "redirect" | "off";
+  /** How UDP is intercepted; `off`: not at all. */
+  readonly udp: "tproxy" | "off";
+  /** Destination ports of the datagrams to be intercepted; none: all. */
+  readonly udpPorts: readonly PortRange[];
+  /** How many workers share the client endpoints: worker i receives datagrams on `port` + i. */
+  readonly udpWorkers: number;
   /** Interfaces by which the traffic to be intercepted comes in. */
   readonly from: readonly string[];
   /** Whether this host's own traffic is intercepted too. */
   readonly local: boolean;
-  /** Our listener's port, on every address of both families. */
+  /** Our listener's port, on every address of both families; for UDP the first worker's. */
   readonly port: number;
   /** Source address towards the destination: this host's, or the client's own. */
   readonly source: "own" | "keep";
@@ -38,14 +44,24 @@ export interface InterceptIntent {
   readonly otherInterfaces: readonly string[];
 }
 
-/** Two values under one mask. */
+/** Ports from `first` to `last`, both included. */
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Three values under one mask, and one bit beside it. */
 export interface Marks {
   /** To be routed to our listener. */
   readonly intercept: number;
   /** Sent by our own sockets (SO_MARK): to be left alone. */
   readonly bypass: number;
-  /** The bits that are ours. */
+  /** Sent by our sockets that answer UDP clients in a remote's name: to be left alone and not to be tracked. */
+  readonly reply: number;
+  /** The bits of those three. */
   readonly mask: number;
+  /** One bit more, set beside `intercept` on a datagram that came in an IPv4 packet not to be fragmented. */
+  readonly dontFragment: number;
 }
 
 /**
@@ -59,7 +75,13 @@ export const DEFAULT_KERNEL_NUMBERS: Pick<
   InterceptIntent,
   "marks" | "routeTable" | "routeProtocol" | "rulePreference" | "tableName"
 > = {
-  marks: { intercept: 0x01000000, bypass: 0x02000000, mask: 0x03000000 },
+  marks: {
+    intercept: 0x01000000,
+    bypass: 0x02000000,
+    reply: 0x03000000,
+    mask: 0x03000000,
+    dontFragment: 0x04000000,
+  },
   routeTable: 7873,
   routeProtocol: 173,
   rulePreference: 90,

@@ -7,6 +7,9 @@ import { isOurs, parseTables } from "./table_listing.ts";
 
 const INTENT: InterceptIntent = {
   tcp: "tproxy",
+  udp: "off",
+  udpPorts: [],
+  udpWorkers: 1,
   from: ["lan0", "lan1"],
   local: true,
   port: 7870,

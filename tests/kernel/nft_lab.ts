@@ -34,6 +34,9 @@ export function labExec(host: LabHost): HostExec {
 export function gatewayPlan(changes: Partial<InterceptIntent> = {}): Plan {
   return buildPlan({
     tcp: "tproxy",
+    udp: "off",
+    udpPorts: [],
+    udpWorkers: 1,
     from: ["lan0"],
     local: false,
     port: RELAY_PORT,
