@@ -23,7 +23,7 @@ export interface WorkerConfig {
   readonly stats: SharedArrayBuffer;
   /** Connections open over all workers: one Int32 that all of them add to and subtract from. */
   readonly openConnections: SharedArrayBuffer;
-  /** Connections by client, over all workers, see tcp/client_limit.ts; absent without a limit. */
+  /** Connections by client, over all workers, see flow/client_limit.ts; absent without a limit. */
   readonly clientTable: SharedArrayBuffer | undefined;
   /** Where finished flows are recorded, see flow_ring.ts; absent when nobody wants them. */
   readonly flowRing: SharedArrayBuffer | undefined;

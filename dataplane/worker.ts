@@ -15,7 +15,8 @@ import {
   RLIMIT_NOFILE,
   type Syscalls,
 } from "../ffi/mod.ts";
-import { ClientLimit, CONTEXT_BYTES, type FlowSink, TcpListener } from "../tcp/mod.ts";
+import { ClientLimit } from "../flow/mod.ts";
+import { CONTEXT_BYTES, type FlowSink, TcpListener } from "../tcp/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP } from "./flow_ring.ts";
 import type { FromWorker, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
 import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";

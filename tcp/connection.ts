@@ -67,7 +67,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
   /** Bytes that both sockets had queued when last looked at. */
   #lastQueued = 0;
   #state: "dialling" | "relaying" | "over" = "dialling";
-  /** The slot this connection is counted in, see client_limit.ts. */
+  /** The slot this connection is counted in, see flow/client_limit.ts. */
   readonly clientSlot: number;
 
   /**

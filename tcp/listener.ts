@@ -23,7 +23,7 @@ import {
   Timer,
   unmapSockaddr,
 } from "../ffi/mod.ts";
-import { REFUSED, UNCOUNTED } from "./client_limit.ts";
+import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
 import { dialFailure } from "./connection_end.ts";
 import { dial } from "./dial.ts";

@@ -17,7 +17,7 @@ import { ANY_V6 } from "../net/mod.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
-import { ClientLimit } from "./client_limit.ts";
+import { ClientLimit } from "../flow/mod.ts";
 import { TcpListener } from "./listener.ts";
 import type { TcpSettings } from "./settings.ts";
 import type { TcpEnvironment } from "./worker_context.ts";

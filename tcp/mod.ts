@@ -3,7 +3,6 @@
  *
  * @module
  */
-export * from "./client_limit.ts";
 export type { ConnectionEnd } from "./connection_end.ts";
 export * from "./listener.ts";
 export * from "./settings.ts";

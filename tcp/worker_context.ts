@@ -11,7 +11,7 @@ import {
   SocketFactory,
   type Syscalls,
 } from "../ffi/mod.ts";
-import type { ClientLimit } from "./client_limit.ts";
+import type { ClientLimit } from "../flow/mod.ts";
 import type { ConnectionEnd } from "./connection_end.ts";
 import type { Carrier } from "./half_pipe.ts";
 import { PIPE_BYTES, PipePool } from "./pipe_pool.ts";

@@ -26,11 +26,13 @@ interface FolderRule {
 const FOLDERS: Readonly<Record<string, FolderRule>> = {
   net: { imports: [], packages: [] },
   ffi: { imports: ["net"], packages: [] },
-  tcp: { imports: ["ffi", "net"], packages: [], synchronous: true },
-  udp: { imports: ["ffi", "net"], packages: [], synchronous: true },
+  flow: { imports: ["ffi", "net"], packages: [], synchronous: true },
+  tcp: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
+  udp: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
+  dns: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
   nft: { imports: ["net"], packages: [] },
   config: { imports: ["net"], packages: [] },
-  dataplane: { imports: ["tcp", "udp", "ffi", "net"], packages: ["node:worker_threads"] },
+  dataplane: { imports: ["tcp", "udp", "dns", "flow", "ffi", "net"], packages: ["node:worker_threads"] },
   control: {
     imports: [
       "nft",

@@ -1,8 +1,9 @@
 /**
- * How many connections each client address has, counted over all workers in shared memory.
+ * How many flows (TCP connections, or UDP sessions) each client address has, counted over all workers in shared
+ * memory.
  *
  * An open-addressed table of (key, count) pairs. A client's key is its IPv4 address, or 32 bits mixed from its
- * IPv6 address. A connection remembers the slot it was counted in and gives back that slot, whatever key is in
+ * IPv6 address. A flow remembers the slot it was counted in and gives back that slot, whatever key is in
  * it by then; so a slot whose count has fallen to zero may be taken over by another client at any moment, and
  * no lock is needed.
  *
@@ -12,9 +13,9 @@
 /** How far from its home a key may lie. */
 const MAX_PROBES = 32;
 
-/** The client has as many connections as it may have. */
+/** The client has as many flows as it may have. */
 export const REFUSED = -1;
-/** The table is full of other clients: the connection is not counted. */
+/** The table is full of other clients: the flow is not counted. */
 export const UNCOUNTED = -2;
 
 /** The table as one worker sees it. */
@@ -25,7 +26,7 @@ export class ClientLimit {
 
   /**
    * @param memory pairs of Int32 (key, count), zeroed at first; a power of two of them.
-   * @param limit connections a client may have.
+   * @param limit flows a client may have.
    */
   constructor(memory: SharedArrayBuffer, limit: number) {
     this.#cells = new Int32Array(memory);
@@ -37,10 +38,10 @@ export class ClientLimit {
   }
 
   /**
-   * Counts one more connection of a client.
+   * Counts one more flow of a client.
    *
    * @param sockaddr the client's address, as `sockaddr_in` or `sockaddr_in6` bytes.
-   * @returns the slot to give back when the connection ends, REFUSED or UNCOUNTED.
+   * @returns the slot to give back when the flow ends, REFUSED or UNCOUNTED.
    */
   acquire(sockaddr: Uint8Array): number {
     const key = clientKey(sockaddr);
@@ -71,7 +72,7 @@ export class ClientLimit {
     return stillOurs ? REFUSED : UNCOUNTED;
   }
 
-  /** Every place is another client's: takes one that has no connection now. */
+  /** Every place is another client's: takes one that has no flow now. */
   #takeOver(home: number, key: number): number {
     for (let probe = 0; probe < MAX_PROBES; probe++) {
       const slot = (home + probe) & this.#mask;
@@ -79,7 +80,7 @@ export class ClientLimit {
       if (Atomics.load(this.#cells, 2 * slot + 1) !== 0) continue;
       const before = Atomics.compareExchange(this.#cells, 2 * slot, found, key);
       if (before !== found && before !== key) continue;
-      // The slot's last client may have come back at this very moment: its connections are not this one's.
+      // The slot's last client may have come back at this very moment: its flows are not this one's.
       const taken = this.#count(slot, key);
       return taken === REFUSED && before === found ? UNCOUNTED : taken;
     }

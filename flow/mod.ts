@@ -1,0 +1,6 @@
+/**
+ * What TCP connections and UDP sessions have in common on the data side.
+ *
+ * @module
+ */
+export * from "./client_limit.ts";
