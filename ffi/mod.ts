@@ -8,6 +8,7 @@ export * from "./arena.ts";
 export * from "./cmsg.ts";
 export * from "./constants.ts";
 export * from "./errno.ts";
+export * from "./mmsg.ts";
 export * from "./reactor.ts";
 export * from "./sockaddr.ts";
 export * from "./socket.ts";
