@@ -4,3 +4,4 @@
  * @module
  */
 export * from "./client_limit.ts";
+export type * from "./datagram_service.ts";
