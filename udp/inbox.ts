@@ -1,0 +1,104 @@
+/**
+ * Received datagrams: a batch of them, and what the kernel said about each.
+ *
+ * One inbox serves all sockets of a worker: what was received is passed on before anything else is received.
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  type Arena,
+  CMSGHDR_BYTES,
+  cmsgSpace,
+  IP_RECVORIGDSTADDR,
+  IP_TOS,
+  IPV6_RECVFRAGSIZE,
+  IPV6_RECVORIGDSTADDR,
+  IPV6_TCLASS,
+  MSG_CTRUNC,
+  MSG_TRUNC,
+  ReceiveBatch,
+  SO_RCVMARK,
+  SOCKADDR_IN6_BYTES,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  SOL_UDP,
+  UDP_GRO,
+} from "../ffi/mod.ts";
+
+/** Datagrams of one system call. */
+export const BATCH = 64;
+/** A datagram holds 65,507 bytes at most, or 65,527 over IPv6; merged ones (UDP_GRO) a little more. */
+const PAYLOAD_BYTES = 65_536;
+/** Mark, segment size, traffic class, fragment size, destination: all that the sockets ask for. */
+const CONTROL_BYTES = 4 * cmsgSpace(4) + cmsgSpace(SOCKADDR_IN6_BYTES);
+
+/** Arena bytes that an inbox takes. */
+export const INBOX_BYTES = ReceiveBatch.bytes(BATCH, PAYLOAD_BYTES, CONTROL_BYTES);
+
+/** Datagrams that have been received, one of which is looked at. */
+export class Inbox extends ReceiveBatch {
+  /** Where the sockaddr of the datagram's original destination lies; -1 when the kernel did not tell. */
+  destinationAt = -1;
+  /** The whole byte: DSCP and ECN. */
+  trafficClass = 0;
+  /** Bytes of each of the datagrams that the kernel has merged into this one; 0: it is a single one. */
+  segmentBytes = 0;
+  /** Whether the sender wants it to arrive in one piece (IPv4), or sent it in one piece (IPv6). */
+  dontFragment = false;
+  /** Whether there was more than could be taken, of the payload or of what the kernel had to say. */
+  truncated = false;
+  controlTruncated = false;
+  readonly #dontFragmentMark: number;
+
+  /** @param dontFragmentMark bit of SO_RCVMARK that the rules set on IPv4 packets with DF. */
+  constructor(arena: Arena, dontFragmentMark: number) {
+    super(arena, BATCH, PAYLOAD_BYTES, CONTROL_BYTES);
+    this.#dontFragmentMark = dontFragmentMark;
+  }
+
+  /** Reads what the kernel said about datagram `i` into the fields. */
+  look(i: number): void {
+    const { words } = this;
+    const isV4 = (words[this.nameAt(i) >> 2]! & 0xffff) === AF_INET;
+    this.destinationAt = -1;
+    this.trafficClass = 0;
+    this.segmentBytes = 0;
+    this.dontFragment = !isV4;
+    const flags = this.flags(i);
+    this.truncated = (flags & MSG_TRUNC) !== 0;
+    this.controlTruncated = (flags & MSG_CTRUNC) !== 0;
+    // Lengths are the kernel's own: a message that was cut off is the last, and shorter than its header says.
+    const end = this.controlAt(i) + this.controlLength(i);
+    for (let at = this.controlAt(i); at + CMSGHDR_BYTES <= end;) {
+      const word = at >> 2;
+      const length = words[word]!;
+      if (length < CMSGHDR_BYTES || at + length > end) break;
+      this.#take(words[word + 2]!, words[word + 3]!, at + CMSGHDR_BYTES);
+      at += (length + 7) & -8;
+    }
+  }
+
+  #take(level: number, type: number, at: number): void {
+    const { words } = this;
+    switch (level) {
+      case SOL_IP:
+        // One byte (net/ipv4/ip_sockglue.c, ip_cmsg_recv_tos).
+        if (type === IP_TOS) this.trafficClass = words[at >> 2]! & 0xff;
+        else if (type === IP_RECVORIGDSTADDR) this.destinationAt = at;
+        break;
+      case SOL_IPV6:
+        if (type === IPV6_TCLASS) this.trafficClass = words[at >> 2]! & 0xff;
+        else if (type === IPV6_RECVORIGDSTADDR) this.destinationAt = at;
+        else if (type === IPV6_RECVFRAGSIZE) this.dontFragment = false;
+        break;
+      case SOL_UDP:
+        if (type === UDP_GRO) this.segmentBytes = words[at >> 2]! & 0xffff;
+        break;
+      case SOL_SOCKET:
+        if (type === SO_RCVMARK) this.dontFragment ||= (words[at >> 2]! & this.#dontFragmentMark) !== 0;
+        break;
+    }
+  }
+}
