@@ -120,7 +120,7 @@ export class App {
         pid: Deno.pid,
         mode: config.tcp,
         source: config.source,
-        listeners,
+        listeners: listeners.tcp,
         workers: config.workers,
         rules: interception.summary,
         maxConnections: budget.maxConnections,

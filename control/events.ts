@@ -35,6 +35,9 @@ export interface AppEvents {
     local?: string;
     bytesUp: number;
     bytesDown: number;
+    /** Of UDP alone. */
+    datagramsUp?: number;
+    datagramsDown?: number;
     durationMs: number;
     end: FlowEnd;
   };

@@ -53,6 +53,9 @@ function flowFields(record: FlowRecord) {
     ...(record.local === undefined ? {} : { local: formatEndpoint(record.local) }),
     bytesUp: record.bytesUp,
     bytesDown: record.bytesDown,
+    ...(record.protocol === "tcp"
+      ? {}
+      : { datagramsUp: record.datagramsUp, datagramsDown: record.datagramsDown }),
     durationMs: Math.round(record.durationMs * 1000) / 1000,
     end: record.end,
   };

@@ -1,5 +1,5 @@
 import { assertEquals } from "../tests/assert.ts";
-import { flowRingBytes, FlowRingWriter, IPPROTO_TCP } from "../dataplane/flow_ring.ts";
+import { flowRingBytes, FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "../dataplane/flow_ring.ts";
 import type { AppEvent } from "./events.ts";
 import { FlowLog } from "./flow_log.ts";
 
@@ -28,7 +28,7 @@ const DESTINATION = Uint8Array.of(
 );
 
 function write(writer: FlowRingWriter, bytesUp: number, local?: Uint8Array) {
-  return writer.write(IPPROTO_TCP, CLIENT, DESTINATION, local, bytesUp, 20, 1.23456, {
+  return writer.write(IPPROTO_TCP, CLIENT, DESTINATION, local, bytesUp, 20, 0, 0, 1.23456, {
     reason: "reset",
     side: "client",
   });
@@ -67,4 +67,29 @@ Deno.test("FlowLog: endpoints as text, no local when there was none", () => {
     end: { reason: "reset", side: "client" },
   };
   assertEquals(events, [flow, { ...flow, local: "192.0.2.7:41234" }]);
+});
+
+Deno.test("FlowLog: a UDP session tells its datagrams, none of them too", () => {
+  const ring = new SharedArrayBuffer(flowRingBytes(8));
+  const events: AppEvent[] = [];
+  const writer = new FlowRingWriter(ring);
+  using log = new FlowLog([ring], (event) => events.push(event));
+  writer.write(IPPROTO_UDP, CLIENT, DESTINATION, CLIENT, 1200, 0, 3, 0, 300_000, {
+    reason: "idle-timeout",
+    side: "proxy",
+  });
+  log.flush();
+  assertEquals(events, [{
+    event: "flow",
+    proto: "udp",
+    client: "192.0.2.7:41234",
+    destination: "[2001:db8::1]:443",
+    local: "192.0.2.7:41234",
+    bytesUp: 1200,
+    bytesDown: 0,
+    datagramsUp: 3,
+    datagramsDown: 0,
+    durationMs: 300_000,
+    end: { reason: "idle-timeout", side: "proxy" },
+  }]);
 });

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { WorkerConfig } from "../dataplane/protocol.ts";
+import type { Listeners, WorkerConfig } from "../dataplane/protocol.ts";
 import { type SlotObserver, WorkerSlot } from "./worker_slot.ts";
 
 /** How long a worker may take to get ready; it needs 50 ms. */
@@ -35,15 +35,15 @@ export class Supervisor {
   /**
    * Starts all workers.
    *
-   * @returns the listeners of one worker: all have the same.
+   * @returns the TCP listeners of one worker, since all have the same, and the UDP listeners of all.
    * @throws {WorkerStartError} when one fails; the others may be running then: {@linkcode stop} ends them.
    */
-  async start(): Promise<readonly string[]> {
+  async start(): Promise<Listeners> {
     const listeners = await Promise.all(this.#slots.map((slot) => slot.start()));
-    return listeners[0]!;
+    return { tcp: listeners[0]!.tcp, udp: listeners.flatMap(({ udp }) => udp) };
   }
 
-  /** No new connections; resolves when the last open one has ended. */
+  /** Nothing new is taken on; resolves when the last connection and the last session have ended. */
   async drain(): Promise<void> {
     await Promise.all(this.#slots.map((slot) => slot.drain()));
   }

@@ -33,7 +33,7 @@ function counter({ stats }: WorkerConfig, name: Parameters<typeof counterSlot>[0
 
 Deno.test("supervisor: start, drain, stop", async () => {
   const { supervisor, warnings, deaths } = watch("obedient");
-  assertEquals(await supervisor.start(), ["fixture:7870"]);
+  assertEquals(await supervisor.start(), { tcp: ["fixture:7870"], udp: [] });
   await supervisor.drain();
   assertEquals(warnings.toSorted(), ["0 heard-drain", "1 heard-drain"]);
   assertEquals(await supervisor.stop(5000), []);
@@ -48,7 +48,7 @@ Deno.test("supervisor: a worker that dies is restarted, the other one carries on
   assertEquals(deaths.map(({ worker, restartMs }) => [worker, restartMs]), [[1, 100]]);
   assert(deaths[0]!.failure.message.includes("fixture: told to die"), deaths[0]!.failure.message);
   assertEquals(configs.map((config) => counter(config, "tcpAccepted")), [1, 2]);
-  assertEquals(counter(configs[1]!, "tcpOpenNow"), 0);
+  assertEquals([counter(configs[1]!, "tcpOpenNow"), counter(configs[1]!, "udpSessionsNow")], [0, 0]);
   assertEquals(new Int32Array(configs[0]!.openConnections)[0], 0);
   await supervisor.drain();
   assertEquals(await supervisor.stop(5000), []);

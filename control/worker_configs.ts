@@ -43,9 +43,12 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, bypassMark: n
   return Array.from({ length: config.workers }, (_, index) => ({
     index,
     tcp,
+    udp: undefined,
+    resolvers: [],
     stats: new SharedArrayBuffer(STATS_BYTES),
     openConnections,
     clientTable,
+    udpClientTable: undefined,
     flowRing: config.flows ? new SharedArrayBuffer(flowRingBytes(FLOW_RING_RECORDS)) : undefined,
   }));
 }

@@ -6,11 +6,11 @@
  *
  * @module
  */
-import type { FromWorker, ToWorker, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
+import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
 
 /** What a worker's life brings, in order: `ready` at most once, `ended` exactly once. */
 export interface WorkerObserver {
-  ready(listeners: readonly string[]): void;
+  ready(listeners: Listeners): void;
   warning(warning: Extract<FromWorker, { kind: "warning" }>): void;
   records(): void;
   drained(): void;
@@ -78,7 +78,7 @@ export class WorkerHandle {
     }
   }
 
-  #becomeReady(descriptor: number, listeners: readonly string[]): void {
+  #becomeReady(descriptor: number, listeners: Listeners): void {
     if (this.#ended) return;
     try {
       // The descriptor is this same process's: /proc opens the pipe behind it a second time.

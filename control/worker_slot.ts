@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { FromWorker, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
-import { counterSlot } from "../dataplane/stats.ts";
+import type { FromWorker, Listeners, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
+import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { BackOff } from "./back_off.ts";
 import { WorkerHandle } from "./worker_handle.ts";
 
@@ -44,7 +44,7 @@ export class WorkerSlot {
   readonly #observer: SlotObserver;
   readonly #startTimeoutMs: number;
   readonly #backOff = new BackOff();
-  readonly #firstReady = Promise.withResolvers<readonly string[]>();
+  readonly #firstReady = Promise.withResolvers<Listeners>();
   readonly #drained = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
   #wanted: "run" | "drain" | "stop" = "run";
@@ -76,12 +76,12 @@ export class WorkerSlot {
    * @returns the worker's listeners, once it is ready.
    * @throws {WorkerStartError}
    */
-  start(): Promise<readonly string[]> {
+  start(): Promise<Listeners> {
     this.#launch();
     return this.#firstReady.promise;
   }
 
-  /** Resolves when no connection is left. */
+  /** Resolves when no connection and no session is left. */
   drain(): Promise<void> {
     this.#want("drain");
     if (this.#handle === undefined) this.#drained.resolve();
@@ -127,7 +127,7 @@ export class WorkerSlot {
     this.#ended({ message: `not ready after ${this.#startTimeoutMs / 1000} s` });
   }
 
-  #ready(listeners: readonly string[]): void {
+  #ready(listeners: Listeners): void {
     clearTimeout(this.#timer);
     this.#everReady = true;
     if (this.#downSince !== undefined) {
@@ -164,9 +164,9 @@ export class WorkerSlot {
    */
   #takeBackGauges(): void {
     const counters = new Float64Array(this.#config.stats);
-    const openSlot = counterSlot("tcpOpenNow");
-    Atomics.sub(new Int32Array(this.#config.openConnections), 0, counters[openSlot]!);
-    counters[openSlot] = 0;
-    counters[counterSlot("pipesNow")] = 0;
+    Atomics.sub(new Int32Array(this.#config.openConnections), 0, counters[counterSlot("tcpOpenNow")]!);
+    for (const name of COUNTERS) {
+      if (name.endsWith("Now")) counters[counterSlot(name)] = 0;
+    }
   }
 }

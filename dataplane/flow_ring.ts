@@ -27,7 +27,7 @@ export const END_REASONS = [
   "half-closed-timeout",
   /** Retransmissions or keepalive probes went unanswered (ETIMEDOUT). */
   "lost",
-  /** A limit of ours, or a lack of file descriptors, stood in the way. */
+  /** A limit of ours, or a lack of file descriptors, stood in the way; or a UDP session made room for a newer one. */
   "limit",
   /** We were stopping and the drain timeout had passed. */
   "shutdown",
@@ -59,6 +59,9 @@ export interface FlowRecord {
   readonly local: Endpoint | undefined;
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** Datagrams that were passed on; 0 for TCP. */
+  readonly datagramsUp: number;
+  readonly datagramsDown: number;
   readonly durationMs: number;
   readonly end: FlowEnd;
 }
@@ -70,11 +73,12 @@ const WRITTEN = 0, READ = 1, ASLEEP = 2;
 /*
  * A record, offsets in bytes:
  *   0  u8 protocol, u8 reason, u8 side, u8 1 when there is a local endpoint
- *   8  f64 bytesUp    16 f64 bytesDown    24 f64 durationMs
- *  32  client, 52 destination, 72 local: u16 port, u8 family, u8 zero, 16 bytes address
+ *   8  f64 bytesUp        16 f64 bytesDown
+ *  24  f64 datagramsUp    32 f64 datagramsDown    40 f64 durationMs
+ *  48  client, 68 destination, 88 local: u16 port, u8 family, u8 zero, 16 bytes address
  */
-const RECORD_BYTES = 96;
-const CLIENT_AT = 32, DESTINATION_AT = 52, LOCAL_AT = 72;
+const RECORD_BYTES = 112;
+const CLIENT_AT = 48, DESTINATION_AT = 68, LOCAL_AT = 88;
 
 /** Bytes of shared memory for a ring of `records` (a power of two). */
 export function flowRingBytes(records: number): number {
@@ -119,6 +123,8 @@ export class FlowRingWriter extends RingView {
     local: SockaddrBytes | undefined,
     bytesUp: number,
     bytesDown: number,
+    datagramsUp: number,
+    datagramsDown: number,
     durationMs: number,
     end: FlowEnd,
   ): "written" | "wake" | "dropped" {
@@ -131,7 +137,9 @@ export class FlowRingWriter extends RingView {
     this.bytes[at + 3] = local === undefined ? 0 : 1;
     this.data.setFloat64(at + 8, bytesUp);
     this.data.setFloat64(at + 16, bytesDown);
-    this.data.setFloat64(at + 24, durationMs);
+    this.data.setFloat64(at + 24, datagramsUp);
+    this.data.setFloat64(at + 32, datagramsDown);
+    this.data.setFloat64(at + 40, durationMs);
     this.writeEndpoint(at + CLIENT_AT, client);
     this.writeEndpoint(at + DESTINATION_AT, destination);
     if (local !== undefined) this.writeEndpoint(at + LOCAL_AT, local);
@@ -178,7 +186,9 @@ export class FlowRingReader extends RingView {
       local: this.bytes[at + 3] === 1 ? this.endpointAt(at + LOCAL_AT) : undefined,
       bytesUp: this.data.getFloat64(at + 8),
       bytesDown: this.data.getFloat64(at + 16),
-      durationMs: this.data.getFloat64(at + 24),
+      datagramsUp: this.data.getFloat64(at + 24),
+      datagramsDown: this.data.getFloat64(at + 32),
+      durationMs: this.data.getFloat64(at + 40),
       end: { reason: END_REASONS[this.bytes[at + 1]!]!, side: END_SIDES[this.bytes[at + 2]!]! },
     };
   }

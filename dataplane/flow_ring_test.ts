@@ -26,7 +26,7 @@ function setUp(records: number) {
   const memory = new SharedArrayBuffer(flowRingBytes(records));
   const writer = new FlowRingWriter(memory), reader = new FlowRingReader(memory);
   const write = (bytesUp: number) =>
-    writer.write(IPPROTO_TCP, CLIENT, DESTINATION, undefined, bytesUp, 0, 0, CLOSED);
+    writer.write(IPPROTO_TCP, CLIENT, DESTINATION, undefined, bytesUp, 0, 0, 0, 0, CLOSED);
   const drain = () => [...reader.drain()].map(({ bytesUp }) => bytesUp);
   return { memory, writer, reader, write, drain };
 }
@@ -44,6 +44,8 @@ Deno.test("flow ring: every field of a record comes back", () => {
       local === undefined ? undefined : sockaddr(local),
       2 ** 53 - 1 - i,
       i,
+      isTcp ? 0 : 2 ** 40 + i,
+      isTcp ? 0 : 3 * i,
       1234.5,
       { reason, side },
     );
@@ -54,6 +56,8 @@ Deno.test("flow ring: every field of a record comes back", () => {
       local: local === undefined ? undefined : parseEndpoint(local)!,
       bytesUp: 2 ** 53 - 1 - i,
       bytesDown: i,
+      datagramsUp: isTcp ? 0 : 2 ** 40 + i,
+      datagramsDown: isTcp ? 0 : 3 * i,
       durationMs: 1234.5,
       end: { reason, side },
     });
@@ -63,9 +67,9 @@ Deno.test("flow ring: every field of a record comes back", () => {
 
 Deno.test("flow ring: a v4-mapped address is IPv4, and nothing of an earlier record shows through", () => {
   const { writer, reader } = setUp(1);
-  writer.write(IPPROTO_TCP, DESTINATION, DESTINATION, DESTINATION, 1, 1, 1, CLOSED);
+  writer.write(IPPROTO_TCP, DESTINATION, DESTINATION, DESTINATION, 1, 1, 1, 1, 1, CLOSED);
   assertEquals([...reader.drain()].length, 1);
-  writer.write(IPPROTO_TCP, sockaddr("[::ffff:192.0.2.9]:1"), CLIENT, undefined, 1, 1, 1, CLOSED);
+  writer.write(IPPROTO_TCP, sockaddr("[::ffff:192.0.2.9]:1"), CLIENT, undefined, 1, 1, 1, 1, 1, CLOSED);
   const [record] = [...reader.drain()];
   assertEquals(formatEndpoint(record!.client), "192.0.2.9:1");
   assertEquals(formatEndpoint(record!.destination), "192.0.2.7:40000");
@@ -140,7 +144,7 @@ Deno.test("flow ring: two threads, every record once and in order, and no wake-u
       for (let i = 0; i < records; i++) {
         const client = Uint8Array.of(2, 0, i >> 8, i, 192, 0, 2, 1);
         const end = { reason: "closed", side: "client" };
-        const outcome = writer.write(6, client, address, undefined, i, -i, 2 * i, end);
+        const outcome = writer.write(6, client, address, undefined, i, -i, 3 * i, -3 * i, 2 * i, end);
         if (outcome === "dropped") dropped++;
         else if (outcome === "wake") postMessage("records");
       }
@@ -151,9 +155,10 @@ Deno.test("flow ring: two threads, every record once and in order, and no wake-u
   const reader = new FlowRingReader(memory);
   let seen = 0, last = -1, dropped = 0;
   const take = () => {
-    for (const { client, bytesUp, bytesDown, durationMs } of reader.drain()) {
+    for (const { client, bytesUp, bytesDown, datagramsUp, datagramsDown, durationMs } of reader.drain()) {
       // A torn record would have parts of two.
       assertEquals([client.port, bytesDown, durationMs], [bytesUp & 0xffff, -bytesUp, 2 * bytesUp]);
+      assertEquals([datagramsUp, datagramsDown], [3 * bytesUp, -3 * bytesUp]);
       assertEquals(bytesUp > last, true);
       last = bytesUp;
       seen++;

@@ -11,29 +11,44 @@
  *
  * @module
  */
+import type { Endpoint } from "../net/mod.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
-export type { TcpSettings };
+import type { UdpSettings } from "../udp/settings.ts";
+export type { TcpSettings, UdpSettings };
 
 /** Everything a worker needs to know. */
 export interface WorkerConfig {
   /** Which of the workers it is, from 0. */
   readonly index: number;
-  readonly tcp: TcpSettings;
+  /** Absent: no TCP connection is to be accepted. */
+  readonly tcp: TcpSettings | undefined;
+  /** Absent: no datagram is to be received. */
+  readonly udp: UdpSettings | undefined;
+  /** Resolvers that port-53 traffic is answered from, in the order of preference; none: it goes where it was going. */
+  readonly resolvers: readonly Endpoint[];
   /** This worker's counters, see stats.ts. */
   readonly stats: SharedArrayBuffer;
   /** Connections open over all workers: one Int32 that all of them add to and subtract from. */
   readonly openConnections: SharedArrayBuffer;
   /** Connections by client, over all workers, see flow/client_limit.ts; absent without a limit. */
   readonly clientTable: SharedArrayBuffer | undefined;
+  /** The same for UDP sessions. */
+  readonly udpClientTable: SharedArrayBuffer | undefined;
   /** Where finished flows are recorded, see flow_ring.ts; absent when nobody wants them. */
   readonly flowRing: SharedArrayBuffer | undefined;
+}
+
+/** The addresses that a worker listens on, as text. */
+export interface Listeners {
+  readonly tcp: readonly string[];
+  readonly udp: readonly string[];
 }
 
 /** To a worker. */
 export type ToWorker =
   /** Posted to the worker, with `port` in the transfer list; the others go to the far end of `port`. */
   | { readonly kind: "start"; readonly config: WorkerConfig; readonly port: MessagePort }
-  /** Accept no more; say `drained` when the last connection has ended. */
+  /** Take on nothing new; say `drained` when the last connection and the last session have ended. */
   | { readonly kind: "drain" }
   /** End at once: what is still open is reset. */
   | { readonly kind: "stop" };
@@ -50,7 +65,7 @@ export interface WorkerFailure {
 /** From a worker. */
 export type FromWorker =
   /** `doorbell` is the descriptor number of the pipe's write end, to be opened as /proc/self/fd/N. */
-  | { readonly kind: "ready"; readonly doorbell: number; readonly listeners: readonly string[] }
+  | { readonly kind: "ready"; readonly doorbell: number; readonly listeners: Listeners }
   | { readonly kind: "failed"; readonly failure: WorkerFailure }
   /** A condition worth a line in the log; the worker sends one of a kind a second at most. */
   | { readonly kind: "warning"; readonly event: string; readonly message: string; readonly hint?: string }

@@ -44,6 +44,60 @@ export const COUNTERS = [
   "tcpBytesDown",
   /** Pipes that exist, in use or pooled. */
   "pipesNow",
+  /** Datagrams passed on from clients to destinations. */
+  "udpDatagramsUp",
+  /** Datagrams passed on from destinations to clients. */
+  "udpDatagramsDown",
+  /** Payload bytes of datagrams from clients to destinations. */
+  "udpBytesUp",
+  /** Payload bytes of datagrams from destinations to clients. */
+  "udpBytesDown",
+  /** Sessions begun: one for each client endpoint that sent something. */
+  "udpSessionsOpened",
+  /** Sessions that exist. */
+  "udpSessionsNow",
+  /** Sessions that ended because their client had sent nothing for the idle timeout. */
+  "udpTimeouts",
+  /** Sessions, the oldest idle ones, that ended to make room for newer ones: `maxSessions` reached. */
+  "udpEvictedLimit",
+  /** The same: the client's own limit reached. */
+  "udpEvictedClientLimit",
+  /** The same: no file descriptor left. */
+  "udpEvictedFds",
+  /** Datagrams dropped: the client's own limit reached, and none of its sessions could make room. */
+  "udpRefusedClientLimit",
+  /** Datagrams dropped: no file descriptor left for a session, and none could make room. */
+  "udpRefusedFds",
+  /** Sessions that could not be begun, or that an error of their socket ended. */
+  "udpSessionErrors",
+  /** Datagrams dropped: their destination is a listener of ours, or nothing had intercepted them. */
+  "udpRefusedLoop",
+  /** Datagrams dropped: the kernel did not say where they were going. */
+  "udpNoDestination",
+  /** Datagrams dropped: longer than the buffer (MSG_TRUNC). */
+  "udpTruncated",
+  /** Datagrams whose control data was cut off (MSG_CTRUNC). */
+  "udpControlTruncated",
+  /** Datagrams dropped: `--udp-filter` does not take them from that remote. */
+  "udpFiltered",
+  /** Datagrams that were too big for the next hop and must not be fragmented: the sender was told. */
+  "udpTooBig",
+  /** Datagrams to destinations that the kernel did not take. */
+  "udpSendDropsUp",
+  /** Datagrams to clients that the kernel did not take. */
+  "udpSendDropsDown",
+  /** Datagrams that the kernel dropped because a socket's buffer was full. */
+  "udpReceiveDrops",
+  /** Sessions whose port towards destinations is another than the client's. */
+  "udpSourcePortChanged",
+  /** ICMP errors sent to clients. */
+  "udpIcmpSent",
+  /** ICMP errors not sent to clients: too many in a short time, or not permitted. */
+  "udpIcmpSuppressed",
+  /** Sockets that answer clients, one for each source port. */
+  "udpReplySocketsNow",
+  /** Answers sent through a raw socket, because another program holds their source port. */
+  "udpReplyRaw",
   /** Flow records dropped because the ring was full. */
   "flowRecordsDropped",
 ] as const;

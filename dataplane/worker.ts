@@ -16,9 +16,9 @@ import {
   type Syscalls,
 } from "../ffi/mod.ts";
 import { ClientLimit } from "../flow/mod.ts";
-import { CONTEXT_BYTES, type FlowSink, TcpListener } from "../tcp/mod.ts";
+import { CONTEXT_BYTES, type FlowSink, TcpListener, type TcpSettings } from "../tcp/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP } from "./flow_ring.ts";
-import type { FromWorker, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
+import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
 import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";
 import { WarningLimiter } from "./warnings.ts";
 
@@ -49,45 +49,45 @@ export function runWorker(
   }
 }
 
+/** What takes flows from the kernel: TCP's listener, or UDP's. */
+interface Listener {
+  readonly dualStack: boolean;
+  /** Takes on nothing new; calls back once nothing is open, at once if so. */
+  drain(onIdle: () => void): void;
+  close(): void;
+}
+
 class DataPlaneWorker {
-  readonly #reactor: Reactor;
-  readonly #listener: TcpListener;
+  readonly #config: WorkerConfig;
   readonly #receive: MessagePort;
   readonly #send: (message: FromWorker) => void;
-  readonly #doorbell: number;
+  readonly #sys: Syscalls;
+  readonly #arena: Arena;
+  readonly #reactor: Reactor;
+  readonly #warnings: WarningLimiter;
+  readonly #counters: Float64Array;
+  readonly #flowRing: FlowRingWriter | undefined;
+  readonly #listeners: Listener[] = [];
 
   constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
+    this.#config = config;
     this.#receive = receive;
     this.#send = send;
-    const sys = openSyscalls();
-    const arena = new Arena(ARENA_BYTES);
-    raiseFileLimit(sys, arena.allocate(16));
-    this.#reactor = new Reactor(sys, arena, archOf());
-    const { tcp, clientTable } = config;
-    const warnings = new WarningLimiter(this.#reactor, send);
-    const counters = new Float64Array(config.stats);
+    this.#sys = openSyscalls();
+    this.#arena = new Arena(ARENA_BYTES);
+    raiseFileLimit(this.#sys, this.#arena.allocate(16));
+    this.#reactor = new Reactor(this.#sys, this.#arena, archOf());
+    this.#warnings = new WarningLimiter(this.#reactor, send);
+    this.#counters = new Float64Array(config.stats);
+    this.#flowRing = config.flowRing && new FlowRingWriter(config.flowRing);
     try {
-      // Before the listener: of two listeners on one port, the kernel would give connections to a dead one too.
-      this.#doorbell = this.#reactor.openDoorbell(arena, () => this.#readMessages());
-      this.#listener = new TcpListener({
-        sys,
-        arena,
-        reactor: this.#reactor,
-        settings: tcp,
-        counters: { values: counters, slots: COUNTER_SLOTS },
-        openConnections: new Int32Array(config.openConnections),
-        clientLimit: clientTable && new ClientLimit(clientTable, tcp.maxConnectionsPerClient),
-        onFlow: config.flowRing && this.#flowSink(config.flowRing, counters),
-        onWarning: (warning, detail) => warnings.warn(warning, detail),
-      });
+      // Before the listeners: of two listeners on one port, the kernel would give connections to a dead one too.
+      const doorbell = this.#reactor.openDoorbell(this.#arena, () => this.#readMessages());
+      send({ kind: "ready", doorbell, listeners: this.#listen() });
     } catch (error) {
-      this.#reactor.close();
+      this.close();
       throw error;
     }
-    const addresses = this.#listener.dualStack
-      ? [`[::]:${tcp.port}`, `0.0.0.0:${tcp.port}`]
-      : [`0.0.0.0:${tcp.port}`];
-    send({ kind: "ready", doorbell: this.#doorbell, listeners: addresses });
   }
 
   /** Messages are heard by the doorbell alone: it is rung on `ready` for what was posted before that. */
@@ -96,8 +96,36 @@ class DataPlaneWorker {
   }
 
   close(): void {
-    this.#listener.close();
+    for (const listener of this.#listeners) listener.close();
     this.#reactor.close();
+  }
+
+  #listen(): Listeners {
+    const { tcp } = this.#config;
+    return {
+      tcp: tcp === undefined ? [] : this.#add(this.#openTcp(tcp), tcp.port),
+      udp: [],
+    };
+  }
+
+  #add(listener: Listener, port: number): string[] {
+    this.#listeners.push(listener);
+    return listener.dualStack ? [`[::]:${port}`, `0.0.0.0:${port}`] : [`0.0.0.0:${port}`];
+  }
+
+  #openTcp(settings: TcpSettings): TcpListener {
+    const { clientTable, openConnections } = this.#config;
+    return new TcpListener({
+      sys: this.#sys,
+      arena: this.#arena,
+      reactor: this.#reactor,
+      settings,
+      counters: { values: this.#counters, slots: COUNTER_SLOTS },
+      openConnections: new Int32Array(openConnections),
+      clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient),
+      onFlow: this.#flowRing && this.#tcpFlowSink(this.#flowRing),
+      onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
+    });
   }
 
   #readMessages(): void {
@@ -107,19 +135,30 @@ class DataPlaneWorker {
       );
       if (received === undefined) return;
       const message = received.message as ToWorker;
-      if (message.kind === "drain") this.#listener.drain(() => this.#send({ kind: "drained" }));
+      if (message.kind === "drain") this.#drain();
       else if (message.kind === "stop") this.#reactor.stop();
     }
   }
 
-  #flowSink(memory: SharedArrayBuffer, counters: Float64Array): FlowSink {
-    const ring = new FlowRingWriter(memory);
-    const dropped = counterSlot("flowRecordsDropped");
-    return (...flow) => {
-      const outcome = ring.write(IPPROTO_TCP, ...flow);
-      if (outcome === "dropped") counters[dropped]!++;
-      else if (outcome === "wake") this.#send({ kind: "records" });
-    };
+  #drain(): void {
+    let busy = this.#listeners.length;
+    for (const listener of this.#listeners) {
+      listener.drain(() => {
+        if (--busy === 0) this.#send({ kind: "drained" });
+      });
+    }
+  }
+
+  #tcpFlowSink(ring: FlowRingWriter): FlowSink {
+    return (client, destination, local, bytesUp, bytesDown, durationMs, end) =>
+      this.#recorded(
+        ring.write(IPPROTO_TCP, client, destination, local, bytesUp, bytesDown, 0, 0, durationMs, end),
+      );
+  }
+
+  #recorded(outcome: ReturnType<FlowRingWriter["write"]>): void {
+    if (outcome === "dropped") this.#counters[counterSlot("flowRecordsDropped")]!++;
+    else if (outcome === "wake") this.#send({ kind: "records" });
   }
 }
 
