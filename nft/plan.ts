@@ -11,6 +11,7 @@
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
+import type { PortRange } from "../net/port_range.ts";
 
 /** What the user asked for, and the numbers the kernel state is to carry. */
 export interface InterceptIntent {
@@ -42,12 +43,6 @@ export interface InterceptIntent {
   readonly tableName: string;
   /** With source keep: the other interfaces by which a destination's answers may come in. */
   readonly otherInterfaces: readonly string[];
-}
-
-/** Ports from `first` to `last`, both included. */
-export interface PortRange {
-  readonly first: number;
-  readonly last: number;
 }
 
 /** Three values under one mask, and one bit beside it. */
