@@ -6,6 +6,7 @@
  */
 
 // sys/socket.h
+export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
 export const SOCK_STREAM = 1;
@@ -46,6 +47,7 @@ export const IP_TRANSPARENT = 19;
 export const IP_RECVORIGDSTADDR = 20;
 export const IP_BIND_ADDRESS_NO_PORT = 24;
 export const SOL_IPV6 = 41;
+export const IPV6_CHECKSUM = 7;
 export const IPV6_V6ONLY = 26;
 export const IPV6_MTU_DISCOVER = 23;
 export const IPV6_RECVERR = 25;
@@ -58,7 +60,9 @@ export const IPV6_RECVFRAGSIZE = 77;
 // Values of IP_MTU_DISCOVER; those of IPV6_MTU_DISCOVER are the same.
 export const IP_PMTUDISC_DONT = 0;
 export const IP_PMTUDISC_DO = 2;
+export const IPPROTO_ICMP = 1;
 export const IPPROTO_UDP = 17;
+export const IPPROTO_ICMPV6 = 58;
 export const IPPROTO_RAW = 255;
 
 // linux/netfilter_ipv4.h, linux/netfilter_ipv6/ip6_tables.h
@@ -80,6 +84,7 @@ export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
 
 // linux/errqueue.h
+export const SO_EE_ORIGIN_NONE = 0;
 export const SO_EE_ORIGIN_LOCAL = 1;
 export const SO_EE_ORIGIN_ICMP = 2;
 export const SO_EE_ORIGIN_ICMP6 = 3;

@@ -146,6 +146,18 @@ Deno.test({ name: `layout: structs are those of the C headers${unless}`, ignore 
       bytes,
     ): [string, number] => [`CMSG_SPACE(${bytes})`, cmsgSpace(bytes)]),
     ["CMSG_LEN(12)", CMSGHDR_BYTES + 12],
+    [size("struct in_pktinfo"), 12],
+    [at("in_pktinfo", "ipi_spec_dst"), 4],
+    [size("struct in6_pktinfo"), 20],
+    [at("in6_pktinfo", "ipi6_addr"), 0],
+    [at("in6_pktinfo", "ipi6_ifindex"), 16],
+    [size("struct sock_extended_err"), 16],
+    [at("sock_extended_err", "ee_errno"), 0],
+    [at("sock_extended_err", "ee_origin"), 4],
+    [at("sock_extended_err", "ee_type"), 5],
+    [at("sock_extended_err", "ee_code"), 6],
+    [at("sock_extended_err", "ee_info"), 8],
+    ["(char *)SO_EE_OFFENDER((struct sock_extended_err *)0) - (char *)0", 16],
   ];
   const found = await evaluateInC(Object.fromEntries(layout.map(([c], i) => [`e${i}`, c])));
   for (const [i, [c, wanted]] of layout.entries()) assertEquals(found.get(`e${i}`), wanted, c);
