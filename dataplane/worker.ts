@@ -120,6 +120,7 @@ class DataPlaneWorker {
       arena: this.#arena,
       reactor: this.#reactor,
       settings,
+      resolvers: this.#config.resolvers,
       counters: { values: this.#counters, slots: COUNTER_SLOTS },
       openConnections: new Int32Array(openConnections),
       clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient),

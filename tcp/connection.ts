@@ -74,6 +74,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
    * @param client the accepted socket, not watched yet.
    * @param upstream the connecting socket, not watched yet.
    * @param hasData whether the client has already sent something.
+   * @param startMs when it was accepted, on the reactor's clock.
    */
   constructor(
     context: TcpContext,
@@ -83,6 +84,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     clientSlot: number,
     addresses: ConnectionAddresses | undefined,
     hasData: boolean,
+    startMs: number,
   ) {
     super();
     this.#context = context;
@@ -94,7 +96,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     this.#up = new HalfPipe(context.carrier, client, upstream);
     this.#down = new HalfPipe(context.carrier, upstream, client);
     this.#up.readable = hasData;
-    this.#startMs = context.reactor.now;
+    this.#startMs = startMs;
     this.#activeTick = context.reactor.timers.tick;
   }
 

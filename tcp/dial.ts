@@ -39,7 +39,7 @@ import type { TcpContext } from "./worker_context.ts";
  * @returns the descriptor, connecting; or -errno, with nothing left open.
  */
 export function dial(context: TcpContext, hasData: boolean): number {
-  if (context.settings.source === "own") return connectFrom(context, "own", hasData);
+  if (context.settings.source === "own") return dialFromHere(context, hasData);
   // The client's very tuple may be taken: by the client itself when it runs on this host, or by an earlier
   // connection of it in TIME_WAIT here. Its address is then still worth keeping.
   const fd = connectFrom(context, "endpoint", hasData);
@@ -48,6 +48,11 @@ export function dial(context: TcpContext, hasData: boolean): number {
   const changed = connectFrom(context, "address", hasData);
   if (changed >= 0) context.count("tcpSourcePortChanged");
   return changed;
+}
+
+/** The same from this host's own address, whatever `--source` says. */
+export function dialFromHere(context: TcpContext, hasData: boolean): number {
+  return connectFrom(context, "own", hasData);
 }
 
 function connectFrom(context: TcpContext, source: "own" | "endpoint" | "address", hasData: boolean): number {

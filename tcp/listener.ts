@@ -18,6 +18,7 @@ import {
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCKADDR_IN6_BYTES,
+  sockaddrPort,
   SOL_SOCKET,
   SyscallError,
   Timer,
@@ -25,11 +26,12 @@ import {
 } from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
-import { dialFailure } from "./connection_end.ts";
+import { type ConnectionEnd, dialFailure } from "./connection_end.ts";
 import { dial } from "./dial.ts";
 import { BACKLOG, openListenerSocket } from "./listener_socket.ts";
 import { isOwnListener, readOriginalDestination } from "./original_destination.ts";
 import { ReserveDescriptor } from "./reserve_descriptor.ts";
+import { DNS_PORT, ResolverDial, type ResolverDialOwner } from "./resolver_dial.ts";
 import type { TcpCounterName } from "./settings.ts";
 import { TcpContext, type TcpEnvironment, type TcpWarning } from "./worker_context.ts";
 
@@ -39,11 +41,11 @@ const ACCEPT_BUDGET = 64;
 const PAUSE_MS = 250;
 
 /** The TCP side of one worker. */
-export class TcpListener extends Timer implements EventHandler, Deferred, ConnectionOwner {
+export class TcpListener extends Timer implements EventHandler, Deferred, ConnectionOwner, ResolverDialOwner {
   readonly #context: TcpContext;
   readonly #reserve: ReserveDescriptor;
   readonly #fd: number;
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Set<Connection | ResolverDial>();
   /** Whether the peer's address is needed when a connection is accepted. */
   readonly #needsPeer: boolean;
   readonly dualStack: boolean;
@@ -92,8 +94,29 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
   }
 
   onConnectionEnd(connection: Connection): void {
-    this.#connections.delete(connection);
     this.#uncount(connection.clientSlot);
+    this.#forget(connection);
+  }
+
+  onResolverDialled(dial: ResolverDial, upstream: number): void {
+    const { client, clientSlot, addresses, hasData, startMs } = dial;
+    this.#relay(client, upstream, clientSlot, addresses, hasData, startMs);
+    this.#forget(dial);
+  }
+
+  onResolversFailed(dial: ResolverDial, errno: number): void {
+    this.#onDialFailed(dial.client, dial.clientSlot, errno, dial.addresses);
+    this.#forget(dial);
+  }
+
+  onResolverDialShutDown(dial: ResolverDial): void {
+    this.#giveUp(dial.client, dial.clientSlot, dial.addresses, { reason: "shutdown", side: "proxy" });
+    this.#context.count("tcpDialFailed");
+    this.#forget(dial);
+  }
+
+  #forget(connection: Connection | ResolverDial): void {
+    this.#connections.delete(connection);
     if (this.#onIdle !== undefined && this.#connections.size === 0) this.#onIdle();
   }
 
@@ -182,12 +205,35 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     if (slot === REFUSED) return;
     const addresses = context.onFlow === undefined ? undefined : this.#copyAddresses();
     const hasData = context.sys.recv(client, context.value.pointer, 1, MSG_PEEK) === 1;
-    const upstream = dial(context, hasData);
-    if (upstream < 0) {
-      this.#onDialFailed(client, slot, -upstream, addresses);
+    if (context.resolvers.length > 0 && sockaddrPort(context.destination.bytes) === DNS_PORT) {
+      const dial = new ResolverDial(context, this, client, slot, addresses, hasData);
+      this.#connections.add(dial);
+      dial.start();
       return;
     }
-    const connection = new Connection(context, this, client, upstream, slot, addresses, hasData);
+    const upstream = dial(context, hasData);
+    if (upstream < 0) this.#onDialFailed(client, slot, -upstream, addresses);
+    else this.#relay(client, upstream, slot, addresses, hasData, context.reactor.now);
+  }
+
+  #relay(
+    client: number,
+    upstream: number,
+    slot: number,
+    addresses: ConnectionAddresses | undefined,
+    hasData: boolean,
+    startMs: number,
+  ): void {
+    const connection = new Connection(
+      this.#context,
+      this,
+      client,
+      upstream,
+      slot,
+      addresses,
+      hasData,
+      startMs,
+    );
     this.#connections.add(connection);
     connection.start();
   }
@@ -237,16 +283,23 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     errno: number,
     addresses: ConnectionAddresses | undefined,
   ): void {
-    this.#reset(client);
-    this.#uncount(slot);
-    const end = dialFailure(errno);
-    if (addresses !== undefined) {
-      this.#context.onFlow!(addresses.client, addresses.destination, undefined, 0, 0, 0, end);
-    }
+    this.#giveUp(client, slot, addresses, dialFailure(errno));
     if (errno === EMFILE || errno === ENFILE) {
       this.#context.count("tcpRefusedFds");
       this.#pause("fds-exhausted", `socket: ${errnoName(errno)}`);
     } else this.#context.count("tcpDialFailed");
+  }
+
+  #giveUp(
+    client: number,
+    slot: number,
+    addresses: ConnectionAddresses | undefined,
+    end: ConnectionEnd,
+  ): void {
+    this.#reset(client);
+    this.#uncount(slot);
+    if (addresses === undefined) return;
+    this.#context.onFlow!(addresses.client, addresses.destination, undefined, 0, 0, 0, end);
   }
 
   #refuse(client: number, counter: TcpCounterName, warning: TcpWarning, detail: string): void {

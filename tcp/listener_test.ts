@@ -66,6 +66,7 @@ function environment(loopback: Loopback, sys: Syscalls, reactor: Reactor, port: 
     arena: loopback.arena,
     reactor,
     settings: { ...SETTINGS, port },
+    resolvers: [],
     counters: {
       values: new Float64Array(COUNTERS.length),
       slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<

@@ -55,6 +55,7 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
     sys,
     arena,
     reactor,
+    resolvers: [],
     settings: {
       mode: "redirect",
       port: 1,
@@ -83,7 +84,7 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
   });
   const addresses = { client: new Uint8Array(28), destination: new Uint8Array(28) };
   const owner = { onConnectionEnd: () => reactor.stop() };
-  new Connection(context, owner, client, upstream, -1, addresses, false).start();
+  new Connection(context, owner, client, upstream, -1, addresses, false, reactor.now).start();
   reactor.run();
   receive();
   assertEquals([marked, ends], [true, [{ reason: "closed", side: "client" }]]);

@@ -3,9 +3,11 @@
  *
  * @module
  */
+import type { Endpoint } from "../net/mod.ts";
 import {
   type Arena,
   type Block,
+  encodeSockaddr,
   type Reactor,
   SOCKADDR_IN6_BYTES,
   SocketFactory,
@@ -40,6 +42,8 @@ export interface TcpEnvironment {
   readonly arena: Arena;
   readonly reactor: Reactor;
   readonly settings: TcpSettings;
+  /** Dialled in the order given instead of any destination with port 53; none: those are dialled themselves. */
+  readonly resolvers: readonly Endpoint[];
   readonly counters: TcpCounters;
   /** Connections open over all workers. */
   readonly openConnections: Int32Array;
@@ -55,6 +59,8 @@ export class TcpContext {
   readonly reactor: Reactor;
   readonly settings: TcpSettings;
   readonly sockets: SocketFactory;
+  /** sockaddr bytes */
+  readonly resolvers: readonly Uint8Array[];
   readonly carrier: Carrier;
   /** Of the connection that is being accepted: its peer, and where it was going. */
   readonly peer: Block;
@@ -77,6 +83,11 @@ export class TcpContext {
     this.reactor = environment.reactor;
     this.settings = settings;
     this.sockets = new SocketFactory(sys, arena);
+    this.resolvers = environment.resolvers.map((resolver) => {
+      const bytes = new Uint8Array(SOCKADDR_IN6_BYTES);
+      encodeSockaddr(resolver, bytes);
+      return bytes;
+    });
     this.peer = arena.allocate(SOCKADDR_IN6_BYTES);
     this.destination = arena.allocate(SOCKADDR_IN6_BYTES);
     this.length = arena.allocate(4);

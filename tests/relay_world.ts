@@ -107,7 +107,16 @@ export class Flow {
     const [clientFd, upstreamFd] = [kernel.install(client.socket), kernel.install(upstream.socket)];
     const addresses = { client: new Uint8Array(28), destination: new Uint8Array(28) };
     world.flowOf.set(addresses.client, this);
-    this.connection = new Connection(context, world, clientFd, upstreamFd, -1, addresses, false);
+    this.connection = new Connection(
+      context,
+      world,
+      clientFd,
+      upstreamFd,
+      -1,
+      addresses,
+      false,
+      kernel.nowMs,
+    );
     this.connection.start();
   }
 
@@ -217,6 +226,7 @@ export class RelayWorld {
       arena,
       reactor: this.reactor,
       settings: { ...SETTINGS, maxPipes },
+      resolvers: [],
       counters: {
         values: this.counters,
         slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
