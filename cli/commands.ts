@@ -16,19 +16,21 @@ const checkInterception = (values: InterceptionValues) => checkRunConfig(interce
 export const COMMANDS: readonly Command[] = [
   command({
     name: "run",
-    summary: "intercept connections and carry them, until a signal ends it",
+    summary: "intercept TCP and UDP and carry them, until a signal ends it",
     about: [
       "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM, SIGINT or SIGHUP takes the " +
-      "rules away first, then carries open connections to their end or to the drain timeout; a second signal " +
-      "ends them at once.",
+      "rules away first, then carries open connections and UDP sessions to their end or to the drain timeout; a " +
+      "second signal ends them at once.",
       "The rules live in a table that the kernel removes with the process, however that ends.",
     ],
     flags: RUN_FLAGS,
     examples: [
       ["--from eth1", "intercept what arrives from eth1, IPv4 and IPv6"],
-      ["--local --flows", "intercept this host's own connections and name each one"],
+      ["--local --flows", "intercept what this host itself sends and name each flow"],
       ["--tcp redirect --from eth1 --log json", "with NAT instead of TPROXY, and a log for programs"],
       ["--from eth1 --source keep", "servers see the clients' own addresses"],
+      ["--from eth1 --udp off", "TCP alone"],
+      ["--local --dns 192.0.2.53 --dns [2001:db8::53]:5353", "DNS is answered by these resolvers"],
       ["--from eth1 --dry-run", "show the rules and routes, touch nothing"],
     ],
     check: checkRun,
@@ -66,7 +68,7 @@ export const COMMANDS: readonly Command[] = [
     summary: "put rules and routes in place that stay after the command",
     about: [
       "For a `run --rules none` with the same flags. The rules stay until `rules cleanup`; while no proxy " +
-      "listens, connections go on their way untouched with tproxy and are refused with redirect.",
+      "listens, traffic goes on its way untouched with tproxy, and connections are refused with redirect.",
     ],
     flags: INTERCEPTION_FLAGS,
     examples: [["--from eth1", "intercept what arrives from eth1"]],

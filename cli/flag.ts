@@ -7,6 +7,14 @@
  *
  * @module
  */
+import {
+  type Endpoint,
+  parseAddress,
+  parseEndpoint,
+  parsePortRange,
+  type PortRange,
+  unmapV4,
+} from "../net/mod.ts";
 
 /** A text that is no value of its flag. */
 export class Unreadable {
@@ -92,6 +100,51 @@ export function seconds(fallbackMs: number, help: string): Flag<number> {
 /** Any number of texts, one for each time the flag is given. */
 export function list(placeholder: string, help: string): Flag<readonly string[]> {
   return { shape: "list", placeholder, help, fallback: [], fallbackText: "", read: (texts) => texts };
+}
+
+/** Ports and ranges of ports, parted by commas. `fallbackText` says what none means. */
+export function ports(help: string, fallbackText: string): Flag<readonly PortRange[]> {
+  return {
+    shape: "single",
+    placeholder: "RANGES",
+    help,
+    fallback: [],
+    fallbackText,
+    read: ([text]) => {
+      const ranges: PortRange[] = [];
+      for (const part of text!.split(",")) {
+        const range = parsePortRange(part);
+        if (range === undefined) {
+          return new Unreadable(part === "" ? text! : part, "ports from 1 to 65535 such as 53,1000-2000");
+        }
+        ranges.push(range);
+      }
+      return ranges;
+    },
+  };
+}
+
+/** Any number of endpoints, one for each time the flag is given; `port` where only an address is given. */
+export function endpoints(port: number, help: string): Flag<readonly Endpoint[]> {
+  return {
+    shape: "list",
+    placeholder: "ADDR[:PORT]",
+    help,
+    fallback: [],
+    fallbackText: "",
+    read: (texts) => {
+      const found: Endpoint[] = [];
+      for (const text of texts) {
+        const address = parseAddress(text);
+        const endpoint = address === undefined ? parseEndpoint(text) : { address, port };
+        if (endpoint === undefined) {
+          return new Unreadable(text, "an IP address, ADDR:PORT, or [ADDR]:PORT for IPv6");
+        }
+        found.push({ address: unmapV4(endpoint.address), port: endpoint.port });
+      }
+      return found;
+    },
+  };
 }
 
 function listWords(words: readonly string[]): string {

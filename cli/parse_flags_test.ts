@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "../tests/assert.ts";
-import { choice, list, seconds, toggle, whole } from "./flag.ts";
+import { formatEndpoint, formatPortRange } from "../net/mod.ts";
+import { choice, endpoints, list, ports, seconds, toggle, whole } from "./flag.ts";
 import { parseFlags } from "./parse_flags.ts";
 
 const FLAGS = {
@@ -89,4 +90,46 @@ Deno.test("parseFlags: operands are kept as text", () => {
     "--port",
   ]);
   assert(parseFlags(FLAGS, ["x", "--local"]).values.local);
+});
+
+const NETWORK_FLAGS = { "udp-ports": ports("ports", "all"), dns: endpoints(53, "resolver") };
+
+Deno.test("parseFlags: ports and ranges of them, by commas, in one value", () => {
+  const read = (...args: string[]) => {
+    const { values, issues } = parseFlags(NETWORK_FLAGS, args);
+    return [...values["udp-ports"].map(formatPortRange), ...issues.map(({ found }) => `not ${found}`)];
+  };
+  assertEquals(read(), []);
+  assertEquals(read("--udp-ports", "53"), ["53"]);
+  assertEquals(read("--udp-ports=2000-3000,53,1-65535"), ["2000-3000", "53", "1-65535"]);
+  assertEquals(read("--udp-ports", "53,2000-1000"), ["not 2000-1000"]);
+  assertEquals(read("--udp-ports", "53,"), ["not 53,"]);
+  assertEquals(read("--udp-ports", "53, 54"), ["not  54"]);
+  assertEquals(read("--udp-ports", "dns"), ["not dns"]);
+  assertEquals(read("--udp-ports", "0-5"), ["not 0-5"]);
+  assertEquals(read("--udp-ports", "53", "--udp-ports", "54"), ["not 53 and 54"]);
+});
+
+Deno.test("parseFlags: endpoints with and without a port, IPv6 in brackets where it has one", () => {
+  const read = (...texts: string[]) => {
+    const { values, issues } = parseFlags(NETWORK_FLAGS, texts.map((text) => `--dns=${text}`));
+    return [...values.dns.map(formatEndpoint), ...issues.map(({ found }) => `not ${found}`)];
+  };
+  assertEquals(read(), []);
+  assertEquals(read("192.0.2.53", "192.0.2.53:5353"), ["192.0.2.53:53", "192.0.2.53:5353"]);
+  assertEquals(read("2001:db8::53", "[2001:db8::53]:5353"), ["[2001:db8::53]:53", "[2001:db8::53]:5353"]);
+  // A socket for IPv6 alone could not reach it.
+  assertEquals(read("::ffff:192.0.2.53"), ["192.0.2.53:53"]);
+  for (
+    const text of [
+      "dns.example",
+      "[2001:db8::53]",
+      "192.0.2.53:",
+      "192.0.2.53:65536",
+      "192.0.2",
+      "fe80::1%eth0",
+    ]
+  ) {
+    assertEquals(read("192.0.2.1", text), [`not ${text}`]);
+  }
 });

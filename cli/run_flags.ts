@@ -8,9 +8,10 @@ import {
   type ConfigIssue,
   defaultRunConfig,
   MAX_CONNECTIONS_UNASKED,
+  MAX_SESSIONS_UNASKED,
   type RunConfig,
 } from "../config/mod.ts";
-import { choice, type FlagValues, seconds, toggle, whole } from "./flag.ts";
+import { choice, endpoints, type FlagValues, seconds, toggle, whole } from "./flag.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
 
 const defaults = defaultRunConfig();
@@ -18,7 +19,6 @@ const defaults = defaultRunConfig();
 /** Every flag of `run`. */
 export const RUN_FLAGS = {
   ...INTERCEPTION_FLAGS,
-  workers: whole(defaults.workers, "data-plane threads", "number of CPUs, at most 4"),
   rules: choice(
     ["nft", "none"],
     defaults.rules,
@@ -26,12 +26,22 @@ export const RUN_FLAGS = {
   ),
   "max-connections": whole(
     defaults.maxConnections,
-    "most connections at once",
+    "most TCP connections at once",
     `${MAX_CONNECTIONS_UNASKED}, or what the limit of open files allows`,
   ),
   "max-connections-per-client": whole(
     defaults.maxConnectionsPerClient,
-    "most connections at once from one client address; 0: no limit",
+    "most TCP connections at once from one client address; 0: no limit",
+  ),
+  "max-sessions": whole(
+    defaults.maxSessions,
+    "most UDP sessions (one for each client address and port) at once; at the limit the longest idle one ends",
+    `${MAX_SESSIONS_UNASKED}, or what the limit of open files allows`,
+  ),
+  "max-sessions-per-client": whole(
+    defaults.maxSessionsPerClient,
+    "most UDP sessions at once from one client address; 0: no limit",
+    "a quarter of --max-sessions",
   ),
   "connect-timeout": seconds(
     defaults.connectTimeoutMs,
@@ -45,7 +55,26 @@ export const RUN_FLAGS = {
     defaults.halfClosedTimeoutMs,
     "the same when one side has closed; 0: never",
   ),
-  "drain-timeout": seconds(defaults.drainTimeoutMs, "how long open connections are carried on when stopping"),
+  "udp-filter": choice(
+    ["endpoint", "address", "address-port"],
+    defaults.udpFilter,
+    "whose datagrams reach a UDP client: anyone's (full cone), those of addresses it has written to, " +
+      "or of addresses and ports",
+  ),
+  "udp-timeout": seconds(
+    defaults.udpTimeoutMs,
+    "end a UDP session whose client has sent nothing for so long; at least 120",
+  ),
+  "udp-refresh-inbound": toggle("datagrams to the client keep its session alive too"),
+  dns: endpoints(
+    53,
+    "answer intercepted DNS from this resolver instead of the one the client asks; may be given again: " +
+      "the next one is asked when one does not answer",
+  ),
+  "drain-timeout": seconds(
+    defaults.drainTimeoutMs,
+    "how long open connections and sessions are carried on when stopping",
+  ),
   log: choice(["text", "json"], defaults.log, "form of log lines on stderr"),
   "log-level": choice(["debug", "info", "warn", "error"], defaults.logLevel, "least severe line shown"),
   flows: toggle("log a line for each finished flow"),
@@ -59,13 +88,18 @@ export type RunFlagValues = FlagValues<typeof RUN_FLAGS>;
 export function runConfig(values: RunFlagValues): RunConfig {
   return {
     ...interceptionConfig(values),
-    workers: values.workers,
     rules: values.rules,
     maxConnections: values["max-connections"],
     maxConnectionsPerClient: values["max-connections-per-client"],
+    maxSessions: values["max-sessions"],
+    maxSessionsPerClient: values["max-sessions-per-client"],
     connectTimeoutMs: values["connect-timeout"],
     idleTimeoutMs: values["idle-timeout"],
     halfClosedTimeoutMs: values["half-closed-timeout"],
+    udpFilter: values["udp-filter"],
+    udpTimeoutMs: values["udp-timeout"],
+    udpRefreshInbound: values["udp-refresh-inbound"],
+    dns: values.dns,
     drainTimeoutMs: values["drain-timeout"],
     log: values.log,
     logLevel: values["log-level"],

@@ -1,6 +1,8 @@
+import { ANY_V6, parseEndpoint } from "../net/mod.ts";
 import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import { checkRunConfig, ConfigError, defaultRunConfig, formatIssue, type RunConfig } from "./mod.ts";
 
+const RESOLVER = parseEndpoint("192.0.2.53:53")!;
 const sound: RunConfig = { ...defaultRunConfig(), from: ["eth1"] };
 
 Deno.test("checkRunConfig: what makes sense has no issue", () => {
@@ -10,7 +12,12 @@ Deno.test("checkRunConfig: what makes sense has no issue", () => {
     { from: [], rules: "none" },
     { from: ["eth1", "eth1.100", "br-4f2a"], local: true, source: "keep" },
     { idleTimeoutMs: 0, halfClosedTimeoutMs: 0, drainTimeoutMs: 0 },
-    { maxConnections: 1, maxConnectionsPerClient: 4_000_000, workers: 256, port: 65_535 },
+    { maxConnections: 1, maxConnectionsPerClient: 4_000_000, workers: 256, port: 65_280 },
+    { maxSessions: 4_000_000, maxSessionsPerClient: 0, udpTimeoutMs: 120_000 },
+    { tcp: "off" },
+    { udp: "off", port: 65_535, workers: 256 },
+    { udpPorts: [{ first: 1, last: 65_535 }, { first: 53, last: 53 }] },
+    { dns: [RESOLVER, { ...RESOLVER, port: 5353 }], udpPorts: [{ first: 1, last: 100 }] },
   ];
   for (const change of cases) {
     assertEquals(checkRunConfig({ ...sound, ...change }), [], JSON.stringify(change));
@@ -19,7 +26,7 @@ Deno.test("checkRunConfig: what makes sense has no issue", () => {
 
 Deno.test("checkRunConfig: each issue names its flag and what was found", () => {
   const cases: [Partial<RunConfig>, string, string][] = [
-    [{ tcp: "off" }, "--tcp", "off"],
+    [{ tcp: "off", udp: "off" }, "--tcp, --udp", "off and off"],
     [{ from: [] }, "--from, --local", "neither"],
     [{ from: ["eth1", "eth1"] }, "--from", "eth1 twice"],
     [{ from: ["lo"] }, "--from", "lo"],
@@ -32,6 +39,19 @@ Deno.test("checkRunConfig: each issue names its flag and what was found", () => 
     [{ port: 65_536 }, "--port", "65536"],
     [{ port: NaN }, "--port", "NaN"],
     [{ workers: 0 }, "--workers", "0"],
+    [{ port: 65_533, workers: 4 }, "--port, --workers", "65533 and 4"],
+    [{ udpPorts: [{ first: 2000, last: 1000 }] }, "--udp-ports", "2000-1000"],
+    [{ udpPorts: [{ first: 0, last: 53 }] }, "--udp-ports", "0-53"],
+    [{ udpPorts: [{ first: 53, last: 65_536 }] }, "--udp-ports", "53-65536"],
+    [{ maxSessions: 0 }, "--max-sessions", "0"],
+    [{ maxSessionsPerClient: 0.5 }, "--max-sessions-per-client", "0.5"],
+    [{ udpTimeoutMs: 119_000 }, "--udp-timeout", "119"],
+    [{ udpTimeoutMs: 0 }, "--udp-timeout", "0"],
+    [{ dns: [RESOLVER], udp: "off" }, "--dns, --udp", "resolvers and off"],
+    [{ dns: [RESOLVER], udpPorts: [{ first: 54, last: 99 }] }, "--dns, --udp-ports", "54-99"],
+    [{ dns: [RESOLVER, RESOLVER] }, "--dns", "192.0.2.53:53 twice"],
+    [{ dns: [{ ...RESOLVER, port: 0 }] }, "--dns", "192.0.2.53:0"],
+    [{ dns: [{ address: ANY_V6, port: 53 }] }, "--dns", "[::]:53"],
     [{ maxConnections: 0 }, "--max-connections", "0"],
     [{ maxConnectionsPerClient: -1 }, "--max-connections-per-client", "-1"],
     [{ connectTimeoutMs: 0 }, "--connect-timeout", "0"],

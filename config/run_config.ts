@@ -4,8 +4,17 @@
  * @module
  */
 
+import type { Endpoint, PortRange } from "../net/mod.ts";
+
 /** How TCP connections are intercepted; `off`: not at all. */
 export type TcpMode = "tproxy" | "redirect" | "off";
+/** How UDP datagrams are intercepted; `off`: not at all. */
+export type UdpMode = "tproxy" | "off";
+/**
+ * Whose datagrams reach a UDP client (RFC 4787, section 5): anyone's, those of addresses that it has written to, or
+ * those of endpoints that it has written to.
+ */
+export type UdpFilter = "endpoint" | "address" | "address-port";
 /** Source address towards the destination: this host's, or the client's own. */
 export type SourceMode = "own" | "keep";
 /** Who puts the rules in place: we do, with nftables, or somebody else. */
@@ -19,11 +28,15 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 export interface RunConfig {
   /** How TCP connections are intercepted. */
   readonly tcp: TcpMode;
+  /** How UDP datagrams are intercepted. */
+  readonly udp: UdpMode;
+  /** Destination ports of the datagrams that are intercepted; none: all ports. */
+  readonly udpPorts: readonly PortRange[];
   /** Interfaces whose forwarded traffic is intercepted. */
   readonly from: readonly string[];
-  /** Whether this host's own connections are intercepted. */
+  /** Whether this host's own traffic is intercepted. */
   readonly local: boolean;
-  /** Port of the listeners, on every address. */
+  /** Port of the listeners, on every address. UDP worker `i` has `port + i`. */
   readonly port: number;
   /** Data-plane threads. */
   readonly workers: number;
@@ -35,6 +48,10 @@ export interface RunConfig {
   readonly maxConnections: number | undefined;
   /** Most connections at once from one client address; 0: no limit. */
   readonly maxConnectionsPerClient: number;
+  /** Most UDP sessions at once; undefined: {@linkcode MAX_SESSIONS_UNASKED}, or fewer where descriptors are short. */
+  readonly maxSessions: number | undefined;
+  /** Most UDP sessions at once from one client address; 0: no limit; undefined: a quarter of all. */
+  readonly maxSessionsPerClient: number | undefined;
   /** A connection that the destination has not answered by then is given up. */
   readonly connectTimeoutMs: number;
   /** Ends a connection that has carried nothing for so long; 0: never. */
@@ -45,6 +62,14 @@ export interface RunConfig {
   readonly keepaliveMs: number;
   /** How long data may stay unacknowledged (TCP_USER_TIMEOUT); 0: as the kernel has it. */
   readonly userTimeoutMs: number;
+  /** Whose datagrams reach a UDP client. */
+  readonly udpFilter: UdpFilter;
+  /** Ends a UDP session whose client has sent nothing for so long. */
+  readonly udpTimeoutMs: number;
+  /** Whether datagrams to the client keep its session alive too. */
+  readonly udpRefreshInbound: boolean;
+  /** Resolvers that intercepted DNS is answered from, in the order of preference; none: DNS goes where it was going. */
+  readonly dns: readonly Endpoint[];
   /** How long open connections are carried on after a signal to stop. */
   readonly drainTimeoutMs: number;
   /** How log lines look. */
@@ -57,6 +82,8 @@ export interface RunConfig {
 
 /** The limit on connections when none was asked for. */
 export const MAX_CONNECTIONS_UNASKED = 65_536;
+/** The limit on UDP sessions when none was asked for. */
+export const MAX_SESSIONS_UNASKED = 65_536;
 
 /** More workers than this have to be asked for: a few threads carry what a network card can bring. */
 const WORKERS_UNASKED = 4;
@@ -65,6 +92,8 @@ const WORKERS_UNASKED = 4;
 export function defaultRunConfig(): RunConfig {
   return {
     tcp: "tproxy",
+    udp: "tproxy",
+    udpPorts: [],
     from: [],
     local: false,
     port: 7870,
@@ -73,6 +102,8 @@ export function defaultRunConfig(): RunConfig {
     rules: "nft",
     maxConnections: undefined,
     maxConnectionsPerClient: 0,
+    maxSessions: undefined,
+    maxSessionsPerClient: undefined,
     // Shorter than the two minutes after which Linux gives up a SYN, longer than four of its retransmissions.
     connectTimeoutMs: 30_000,
     // RFC 5382, REQ-5: an established connection may be silent for 2 hours and 4 minutes.
@@ -83,6 +114,11 @@ export function defaultRunConfig(): RunConfig {
     // TCP_USER_TIMEOUT also ends a connection whose reader has merely stopped reading for so long (the kernel
     // counts a window of zero), which a relay must allow; so it is off unless asked for.
     userTimeoutMs: 0,
+    udpFilter: "endpoint",
+    // RFC 4787, REQ-5: five minutes, and never less than two.
+    udpTimeoutMs: 300_000,
+    udpRefreshInbound: false,
+    dns: [],
     drainTimeoutMs: 30_000,
     log: "text",
     logLevel: "info",

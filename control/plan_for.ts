@@ -4,6 +4,7 @@
  * @module
  */
 import type { RunConfig } from "../config/mod.ts";
+import { mergePortRanges } from "../net/mod.ts";
 import { buildPlan } from "../nft/build_plan.ts";
 import { checkPlan } from "../nft/check_plan.ts";
 import { DEFAULT_KERNEL_NUMBERS, type Plan } from "../nft/plan.ts";
@@ -17,16 +18,16 @@ import { StartError } from "./start_error.ts";
  * @throws {StartError} when the plan breaks an invariant that the configuration's own check does not know.
  */
 export function planFor(config: RunConfig): Plan {
-  const { tcp, from, local, port, source } = config;
+  const { tcp, udp, from, local, port, workers, source } = config;
   const others = source === "keep"
     ? listInterfaces().filter((name) => name !== "lo" && !from.includes(name))
     : [];
   const plan = buildPlan({
     ...DEFAULT_KERNEL_NUMBERS,
     tcp,
-    udp: "off",
-    udpPorts: [],
-    udpWorkers: 1,
+    udp,
+    udpPorts: mergePortRanges(config.udpPorts),
+    udpWorkers: workers,
     from,
     local,
     port,
@@ -53,7 +54,7 @@ export function namesTraffic(config: RunConfig): boolean {
 export function describeTraffic(config: RunConfig): string {
   const sources = [
     ...(config.from.length > 0 ? [`what arrives from ${config.from.join(", ")}`] : []),
-    ...(config.local ? ["this host's own connections"] : []),
+    ...(config.local ? ["what this host sends"] : []),
   ];
   return sources.join(" and ");
 }
