@@ -5,6 +5,8 @@
  */
 import { type ClientResult, type ClientSpec } from "./client_spec.ts";
 import { ClientRun } from "./client_run.ts";
+import { DatagramServer } from "./datagram_server.ts";
+import type { DatagramServerSpec } from "./datagram_server_spec.ts";
 import { LabProcess, type SpawnOptions } from "./process.ts";
 import { labPath } from "./requirements.ts";
 import { LabServer } from "./server.ts";
@@ -87,6 +89,11 @@ export class LabHost {
   /** Starts a server; it listens when this resolves. */
   serve(spec: ServerSpec): Promise<LabServer> {
     return LabServer.start(this.deno(programUrl("server_main.ts"), [JSON.stringify(spec)]), spec);
+  }
+
+  /** Starts a datagram server; it listens when this resolves. */
+  serveDatagrams(spec: DatagramServerSpec): Promise<DatagramServer> {
+    return DatagramServer.start(this, spec);
   }
 
   /** Opens one connection, follows the script in `spec` and tells what happened. */

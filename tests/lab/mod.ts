@@ -14,12 +14,17 @@
  * });
  * ```
  *
- * Topologies: topology.ts. What servers can do: server_spec.ts. What the client can do: client_spec.ts.
+ * Topologies: topology.ts. What servers can do: server_spec.ts. What the client can do: client_spec.ts. For UDP:
+ * `host.serveDatagrams(…)` with datagram_server_spec.ts, and DatagramClient in datagram_client.ts.
  *
  * @module
  */
 export * from "./client_run.ts";
 export * from "./client_spec.ts";
+export * from "./datagram_client.ts";
+export * from "./datagram_client_spec.ts";
+export * from "./datagram_server.ts";
+export * from "./datagram_server_spec.ts";
 export * from "./host.ts";
 export * from "./lab.ts";
 export * from "./process.ts";

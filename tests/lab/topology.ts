@@ -60,6 +60,8 @@ export interface GatewayLabOptions {
   readonly secondClient?: boolean;
   /** MTU of the link between client and gateway. */
   readonly clientMtu?: number;
+  /** MTU of the link between gateway and internet host. */
+  readonly wanMtu?: number;
   /** For the gateway, before its links come up. */
   readonly gatewaySysctls?: Readonly<Record<string, string>>;
 }
@@ -103,6 +105,7 @@ export function gatewayTopology(options: GatewayLabOptions = {}): Topology {
         { host: "gateway", interface: "wan0", addresses: [`${gateway.wanV4}/24`, `${gateway.wanV6}/64`] },
         { host: "internet", interface: "eth0", addresses: ["198.18.0.2/24", "2001:db8:ffff::2/64"] },
       ],
+      ...(options.wanMtu === undefined ? {} : { mtu: options.wanMtu }),
     },
   ];
   if (options.secondClient === true) {
