@@ -8,6 +8,7 @@
  *
  * @module
  */
+import { AF_INET, sockaddrFamily } from "../ffi/mod.ts";
 
 const INTERVAL_MS = 1;
 const BURST = 50;
@@ -36,10 +37,10 @@ export class IcmpLimit {
   }
 }
 
-/** Of the address without the port; `sockaddr_in` has zeros where `sockaddr_in6` goes on, if it goes on at all. */
 function slotOf(client: Uint8Array): number {
-  const end = Math.min(client.length, 24);
+  const isV4 = sockaddrFamily(client) === AF_INET;
+  const start = isV4 ? 4 : 8, end = isV4 ? 8 : 24;
   let hash = 0;
-  for (let i = 4; i < end; i++) hash = Math.imul(hash ^ client[i]!, 0x01000193);
+  for (let i = start; i < end; i++) hash = Math.imul(hash ^ client[i]!, 0x01000193);
   return (hash ^ hash >>> 8 ^ hash >>> 16) & (SLOTS - 1);
 }

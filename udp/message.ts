@@ -4,11 +4,10 @@
  *
  * @module
  */
-import { type Arena, type Block, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
+import { type Arena, type Block, IOVEC_BYTES, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
 
-/** sizeof(struct msghdr), sizeof(struct iovec), and where their members lie, in 32-bit words. */
+/** sizeof(struct msghdr), and where its members lie, in 32-bit words. */
 const MSGHDR_BYTES = 56;
-const IOVEC_BYTES = 16;
 const NAME = 0, NAMELEN = 2, IOV = 4, IOVLEN = 6, CONTROL = 8, CONTROLLEN = 10, FLAGS = 12;
 
 /** Sent or received again and again. */

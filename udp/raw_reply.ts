@@ -38,9 +38,9 @@ import {
   SOL_SOCKET,
   type Syscalls,
 } from "../ffi/mod.ts";
-import { parseEndpoint } from "../net/mod.ts";
 import { addToSum, checksumOf } from "./internet_checksum.ts";
 import { Message } from "./message.ts";
+import { NOBODY_V4, NOBODY_V6 } from "./nobody.ts";
 
 /** Bytes of the arena that this takes. */
 export const RAW_REPLY_BYTES = 512;
@@ -52,12 +52,6 @@ const IN_PKTINFO_BYTES = 12, IPI_SPEC_DST = 4, IN6_PKTINFO_BYTES = 20;
 /** Where addresses lie in `sockaddr_in` and `sockaddr_in6`. */
 const SIN_ADDR = 4, SIN6_ADDR = 8;
 const CONTROL_BYTES = cmsgSpace(IN6_PKTINFO_BYTES) + cmsgSpace(4);
-
-/**
- * Addresses that nothing is ever sent to (the dummy of RFC 7600, the discard-only prefix of RFC 6666). A raw
- * socket is given a copy of every datagram that comes for its address: bound to one of these, of none.
- */
-const UNUSED_ADDRESS = { [AF_INET]: parseEndpoint("192.0.0.8:0")!, [AF_INET6]: parseEndpoint("[100::1]:0")! };
 
 /** Not opened yet, for the descriptor's place. */
 const CLOSED = -1;
@@ -190,7 +184,7 @@ export class RawReply {
   }
 
   #setUp(fd: number, family: typeof AF_INET | typeof AF_INET6): number {
-    const { pointer } = this.#message.name;
+    const { pointer, bytes } = this.#message.name;
     const isV4 = family === AF_INET;
     const failure =
       (isV4
@@ -202,7 +196,9 @@ export class RawReply {
         : this.#setInt(fd, SOL_IPV6, IPV6_CHECKSUM, UDP_CHECKSUM_AT)) ||
       (this.#mark === 0 ? 0 : this.#setInt(fd, SOL_SOCKET, SO_MARK, this.#mark));
     if (failure < 0) return failure;
-    const length = encodeSockaddr(UNUSED_ADDRESS[family], this.#message.name.bytes);
+    // A raw socket is given a copy of every datagram that comes for its address: bound like this, of none.
+    const nobody = { address: isV4 ? NOBODY_V4 : NOBODY_V6, port: 0 };
+    const length = encodeSockaddr(nobody, bytes);
     return this.#sys.bind(fd, pointer, length);
   }
 
