@@ -1,0 +1,238 @@
+/**
+ * Receives intercepted datagrams, learns where each was going, and gives it to the session of its client. Owns the
+ * listening sockets, and through the session store all of UDP in one worker.
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  type Deferred,
+  EAGAIN,
+  EPOLLIN,
+  type EventHandler,
+  MSG_DONTWAIT,
+  SO_MEMINFO,
+  SOCKADDR_IN6_BYTES,
+  SocketFactory,
+  SOL_SOCKET,
+  SyscallError,
+  TICK_MS,
+  Timer,
+} from "../ffi/mod.ts";
+import type { DatagramService, ReplySender } from "../flow/mod.ts";
+import { BATCH } from "./inbox.ts";
+import { openListenerSocket } from "./listener_socket.ts";
+import { OwnListener } from "./own_listener.ts";
+import type { Session } from "./session.ts";
+import { SessionStore } from "./session_store.ts";
+import { UdpContext, type UdpEnvironment } from "./worker_context.ts";
+
+/** Batches of one turn: answers have their turn in between. */
+const ROUNDS = 8;
+/** How often it is looked whether the kernel has dropped datagrams, while any arrive. */
+const DROPS_INTERVAL_MS = 1000;
+const MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
+/** While draining, a session that has been quiet for so long has nothing left to say. */
+const QUIET_MS = 1000;
+const DRAIN_CHECK_MS = 200;
+const DNS_PORT = 53;
+
+/** One listening socket, and how many datagrams the kernel has dropped at it. */
+interface Listening {
+  readonly fd: number;
+  drops: number;
+}
+
+/** The UDP side of one worker. */
+export class UdpListener extends Timer implements EventHandler, Deferred {
+  /** Whether it takes IPv6 as well as IPv4. */
+  readonly dualStack: boolean;
+  readonly #context: UdpContext;
+  readonly #sessions: SessionStore;
+  readonly #ownListener: OwnListener;
+  readonly #listening: Listening[] = [];
+  /** Listening sockets that had more than one turn could take. */
+  readonly #unfinished = new Set<number>();
+  #dns: DatagramService | undefined;
+  #dropsReadMs = 0;
+  #onIdle: (() => void) | undefined;
+
+  /** Opens the sockets and watches them. @throws {SyscallError} when the port is taken or a right is missing. */
+  constructor(environment: UdpEnvironment) {
+    super();
+    const { sys, arena, settings } = environment;
+    this.#context = new UdpContext(environment);
+    this.#sessions = new SessionStore(this.#context);
+    this.#ownListener = new OwnListener(this.#context);
+    const sockets = new SocketFactory(sys, arena);
+    try {
+      for (const family of [4, 6] as const) {
+        const socket = openListenerSocket(sockets, settings, family);
+        if (socket !== undefined) this.#watch(socket.release());
+      }
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+    this.dualStack = this.#listening.length === 2;
+  }
+
+  /** Sessions there are. */
+  get open(): number {
+    return this.#sessions.size;
+  }
+
+  /** Sends datagrams to clients from any source. */
+  get replies(): ReplySender {
+    return this.#context.replies;
+  }
+
+  /** From now on datagrams to port 53 are `service`'s. */
+  serveDns(service: DatagramService): void {
+    this.#dns = service;
+  }
+
+  onEvents(fd: number): void {
+    this.#receive(fd);
+    if (this.#context.reactor.now - this.#dropsReadMs >= DROPS_INTERVAL_MS) this.#readDrops();
+  }
+
+  onDeferred(): void {
+    const fds = [...this.#unfinished];
+    this.#unfinished.clear();
+    for (const fd of fds) this.#receive(fd);
+  }
+
+  /** Draining: whether there is nobody left. */
+  override onTimer(): void {
+    this.#sessions.endIdle(QUIET_MS / TICK_MS);
+    if (this.#sessions.size > 0) this.#context.reactor.timers.schedule(this, DRAIN_CHECK_MS);
+    else this.#onIdle?.();
+  }
+
+  /**
+   * Ends sessions as they fall quiet. Datagrams are still taken: the rules bring those of open flows alone.
+   *
+   * @param onIdle called once no session is left; possibly at once.
+   */
+  drain(onIdle: () => void): void {
+    this.#onIdle = onIdle;
+    this.onTimer();
+  }
+
+  /** Listens no more and ends every session. */
+  close(): void {
+    const { reactor, sys } = this.#context;
+    this.#onIdle = undefined;
+    reactor.timers.cancel(this);
+    this.#readDrops();
+    for (const { fd } of this.#listening) {
+      reactor.forget(fd);
+      sys.close(fd);
+    }
+    this.#listening.length = 0;
+    this.#unfinished.clear();
+    this.#sessions.close();
+    this.#context.replies.close();
+    this.#context.icmp.close();
+  }
+
+  #watch(fd: number): void {
+    this.#listening.push({ fd, drops: 0 });
+    const result = this.#context.reactor.add(fd, EPOLLIN, this);
+    if (result < 0) throw new SyscallError("epoll_ctl", -result);
+  }
+
+  #receive(fd: number): void {
+    const { inbox, sys, reactor } = this.#context;
+    for (let round = 0; round < ROUNDS; round++) {
+      const count = inbox.receive(sys, fd, MSG_DONTWAIT);
+      if (count === -EAGAIN) return;
+      if (count > 0) this.#dispatch(count);
+      if (count > 0 && count < BATCH) return;
+    }
+    if (this.#unfinished.size === 0) reactor.defer(this);
+    this.#unfinished.add(fd);
+  }
+
+  /** Gives each datagram to its session; those of one session in a row leave together. */
+  #dispatch(count: number): void {
+    const { inbox, arena } = this.#context;
+    const { words } = arena;
+    let session: Session | undefined;
+    for (let i = 0; i < count; i++) {
+      inbox.look(i);
+      if (!this.#isWhole()) continue;
+      const nameAt = inbox.nameAt(i);
+      if (this.#dns !== undefined && portAt(words, inbox.destinationAt) === DNS_PORT) {
+        this.#serve(this.#dns, i);
+        continue;
+      }
+      if (session === undefined || !isOf(session, words, nameAt >> 2)) {
+        // What it has taken must be gone before another one fills the same outbox, or it is evicted.
+        session?.flush();
+        session = this.#sessions.find(nameAt) ?? this.#sessions.open(nameAt);
+      }
+      session?.take(i);
+    }
+    session?.flush();
+  }
+
+  /** Whether the datagram that is looked at can be carried. */
+  #isWhole(): boolean {
+    const { inbox } = this.#context;
+    if (inbox.truncated) {
+      this.#context.count("udpTruncated");
+      this.#context.warn("udp-truncated", "a datagram was longer than any can be");
+      return false;
+    }
+    if (inbox.controlTruncated) this.#context.count("udpControlTruncated");
+    if (inbox.destinationAt < 0) {
+      this.#context.count("udpNoDestination");
+      this.#context.warn("udp-error", "a datagram came without its original destination");
+      return false;
+    }
+    if (!this.#ownListener.is(inbox.destinationAt)) return true;
+    this.#context.count("udpRefusedLoop");
+    this.#context.warn("udp-loop", "a datagram was sent straight to the listening port");
+    return false;
+  }
+
+  #serve(service: DatagramService, i: number): void {
+    const { inbox, arena } = this.#context;
+    const nameAt = inbox.nameAt(i), length = inbox.payloadLength(i);
+    const client = arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES);
+    const dialled = arena.bytes.subarray(inbox.destinationAt, inbox.destinationAt + SOCKADDR_IN6_BYTES);
+    const step = inbox.segmentBytes === 0 ? length : inbox.segmentBytes;
+    let at = 0;
+    do {
+      service.onDatagram(client, dialled, inbox.payloadAt(i) + at, Math.min(step, length - at));
+      at += step;
+    } while (at < length);
+  }
+
+  #readDrops(): void {
+    const { sys, value, length, reactor } = this.#context;
+    this.#dropsReadMs = reactor.now;
+    for (const listening of this.#listening) {
+      length.words[0] = MEMINFO_BYTES;
+      if (sys.getsockopt(listening.fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) < 0) continue;
+      const drops = value.words[MEMINFO_DROPS]!;
+      this.#context.count("udpReceiveDrops", drops - listening.drops);
+      listening.drops = drops;
+    }
+  }
+}
+
+function portAt(words: Int32Array, at: number): number {
+  const familyPort = words[at >> 2]!;
+  return (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
+}
+
+/** Whether the sockaddr at word `at` is the session's client: most datagrams come in runs. */
+function isOf({ key }: Session, words: Int32Array, at: number): boolean {
+  if (words[at] !== key.familyPort) return false;
+  if ((key.familyPort & 0xffff) === AF_INET) return words[at + 1] === key.address0;
+  return words[at + 2] === key.address0 && words[at + 3] === key.address1 && words[at + 4] === key.address2 &&
+    words[at + 5] === key.address3;
+}

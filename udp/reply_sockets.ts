@@ -1,0 +1,250 @@
+/**
+ * The sockets that answer clients, with any remote's address and port as the source.
+ *
+ * One transparent socket a source port serves every remote that has this port: the address is chosen for each
+ * message (IP_PKTINFO, ip(7)). Each is bound to an address that no packet is sent to, and so takes nobody's datagrams:
+ * a socket bound to the remote's own address would be found by the kernel for what the client sends there.
+ *
+ * Where another program holds the port on every address, a raw socket answers (raw_reply.ts).
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  AF_INET6,
+  EACCES,
+  EADDRINUSE,
+  EMFILE,
+  encodeSockaddr,
+  ENFILE,
+  errnoName,
+  IP_MTU_DISCOVER,
+  IP_PMTUDISC_DONT,
+  IP_TRANSPARENT,
+  IPV6_MTU_DISCOVER,
+  IPV6_TRANSPARENT,
+  IPV6_V6ONLY,
+  SO_MARK,
+  SO_REUSEADDR,
+  SO_SNDBUFFORCE,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  SOCK_NONBLOCK,
+  sockaddrPort,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  Timer,
+} from "../ffi/mod.ts";
+import type { ReplySender } from "../flow/mod.ts";
+import { type IpAddress, parseAddress } from "../net/mod.ts";
+import type { Outbox, SendObserver } from "./outbox.ts";
+import { RawReply } from "./raw_reply.ts";
+import { QueueEntry, SessionQueue } from "./session_queue.ts";
+import type { UdpContext } from "./worker_context.ts";
+
+/** RFC 7600: the IPv4 dummy address. RFC 6666: the prefix whose packets are discarded. */
+const NOBODY_V4: IpAddress = parseAddress("192.0.0.8")!;
+const NOBODY_V6: IpAddress = parseAddress("100::1")!;
+
+/** A socket that has answered nobody for so long is closed; a port that was taken is tried again. */
+const IDLE_MS = 60_000;
+const SWEEP_MS = 15_000;
+/** A burst of answers to one client, as long as the network card needs to send it. */
+const SEND_BUFFER_BYTES = 1 << 20;
+/** Told from IPv4 ones of the same port by a bit beyond it. */
+const V6_KEY = 1 << 16;
+
+/** A source port of one family. */
+export class ReplySocket {
+  /** -1: the port is another program's. */
+  readonly fd: number;
+  /** See {@linkcode ReplySockets.find}. */
+  readonly key: number;
+  activeTick = 0;
+  readonly entry: QueueEntry<ReplySocket> = new QueueEntry<ReplySocket>(this);
+
+  constructor(fd: number, key: number) {
+    this.fd = fd;
+    this.key = key;
+  }
+}
+
+/** All reply sockets of a worker. */
+export class ReplySockets extends Timer implements ReplySender, SendObserver {
+  readonly #context: UdpContext;
+  readonly #raw: RawReply;
+  readonly #sockets = new Map<number, ReplySocket>();
+  readonly #queue = new SessionQueue<ReplySocket>();
+  #last: ReplySocket | undefined;
+
+  constructor(context: UdpContext) {
+    super();
+    this.#context = context;
+    this.#raw = new RawReply(context.sys, context.arena, context.settings.replyMark);
+  }
+
+  /**
+   * The socket whose source port is that of the sockaddr at word `at`.
+   *
+   * @returns undefined when there is none and none could be opened; that has been counted and told.
+   */
+  find(words: Int32Array, at: number): ReplySocket | undefined {
+    const familyPort = words[at]!;
+    // The port as it lies in memory.
+    const key = familyPort >>> 16 | ((familyPort & 0xffff) === AF_INET6 ? V6_KEY : 0);
+    let socket = this.#last;
+    if (socket === undefined || socket.key !== key) socket = this.#sockets.get(key) ?? this.#open(key);
+    this.#last = socket;
+    if (socket !== undefined) socket.activeTick = this.#context.reactor.timers.tick;
+    return socket;
+  }
+
+  /** Sends what is in `outbox` and counts it. */
+  flush(outbox: Outbox, socket: ReplySocket): void {
+    outbox.flush(socket.fd, this);
+    this.#count(outbox.sentDatagrams, outbox.sentBytes, outbox.lostDatagrams);
+  }
+
+  /**
+   * Sends one datagram, or several of `segmentBytes` that were received as one, by the raw socket.
+   *
+   * @returns how many were sent.
+   */
+  sendRaw(
+    client: Uint8Array,
+    source: Uint8Array,
+    trafficClass: number,
+    payloadAt: number,
+    length: number,
+    segmentBytes: number,
+  ): number {
+    const step = segmentBytes === 0 ? length : segmentBytes;
+    let datagrams = 0, at = 0;
+    do {
+      const bytes = Math.min(step, length - at);
+      const result = this.#raw.send(client, source, payloadAt + at, bytes, trafficClass);
+      if (result < 0) this.#count(0, 0, 1);
+      else {
+        datagrams++;
+        this.#count(1, bytes, 0);
+        this.#context.count("udpReplyRaw");
+      }
+      at += step;
+    } while (at < length);
+    return datagrams;
+  }
+
+  reply(client: Uint8Array, source: Uint8Array, payloadOffset: number, length: number, tos: number): void {
+    const { address, client: target, arena } = this.#context;
+    address.bytes.set(source);
+    target.bytes.set(client);
+    const socket = this.find(arena.words, address.offset >> 2);
+    if (socket === undefined) return;
+    if (socket.fd < 0) {
+      this.sendRaw(client, source, tos, payloadOffset, length, 0);
+      return;
+    }
+    const { down } = (socket.key & V6_KEY) === 0 ? this.#context.v4 : this.#context.v6;
+    down.add(target.offset, address.offset, tos, payloadOffset, length, 0);
+    this.flush(down, socket);
+  }
+
+  /** Nothing about an answer is known to be mended by sending it again. */
+  onSendError(errno: number): boolean {
+    this.#context.warn("udp-error", `answer to a client: sendmmsg: ${errnoName(errno)}`);
+    return false;
+  }
+
+  /** Closes what has not been used for long. */
+  override onTimer(): void {
+    const { timers } = this.#context.reactor;
+    const oldest = timers.tick - IDLE_MS / 100;
+    for (let socket = this.#queue.oldest(); socket !== undefined && socket.activeTick <= oldest;) {
+      this.#close(socket);
+      socket = this.#queue.oldest();
+    }
+    if (!this.#queue.isEmpty) timers.schedule(this, SWEEP_MS);
+  }
+
+  close(): void {
+    this.#context.reactor.timers.cancel(this);
+    for (const socket of [...this.#sockets.values()]) this.#close(socket);
+    this.#raw.close();
+  }
+
+  #count(sent: number, bytes: number, lost: number): void {
+    this.#context.count("udpDatagramsDown", sent);
+    this.#context.count("udpBytesDown", bytes);
+    if (lost > 0) this.#context.count("udpSendDropsDown", lost);
+  }
+
+  #open(key: number): ReplySocket | undefined {
+    const context = this.#context;
+    while (this.#sockets.size >= context.settings.maxReplySockets) this.#close(this.#queue.oldest()!);
+    let fd = this.#openSocket(key);
+    if ((fd === -EMFILE || fd === -ENFILE) && !this.#queue.isEmpty) {
+      this.#close(this.#queue.oldest()!);
+      fd = this.#openSocket(key);
+    }
+    if (fd === -EADDRINUSE || fd === -EACCES) {
+      const port = sockaddrPort(context.value.bytes);
+      context.warn("reply-port-taken", `port ${port}: ${errnoName(-fd)}: answers go through a raw socket`);
+      fd = -1;
+    } else if (fd < 0) {
+      context.count("udpSendDropsDown");
+      context.warn("udp-fds-exhausted", `socket for answers: ${errnoName(-fd)}`);
+      return undefined;
+    }
+    const socket = new ReplySocket(fd, key);
+    socket.activeTick = context.reactor.timers.tick;
+    if (this.#queue.isEmpty) context.reactor.timers.schedule(this, SWEEP_MS);
+    this.#sockets.set(key, socket);
+    this.#queue.push(socket.entry);
+    context.count("udpReplySocketsNow");
+    return socket;
+  }
+
+  /** @returns a bound descriptor or -errno; the sockaddr is left in `context.value`. */
+  #openSocket(key: number): number {
+    const { sys, value } = this.#context;
+    const isV4 = (key & V6_KEY) === 0;
+    const length = encodeSockaddr({ address: isV4 ? NOBODY_V4 : NOBODY_V6, port: 0 }, value.bytes);
+    value.bytes[2] = key & 0xff;
+    value.bytes[3] = key >> 8 & 0xff;
+    const fd = sys.socket(isV4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    let result = this.#setOptions(fd, isV4);
+    result ||= sys.bind(fd, value.pointer, length);
+    if (result === 0) return fd;
+    sys.close(fd);
+    return result;
+  }
+
+  #setOptions(fd: number, isV4: boolean): number {
+    const { sys, one, replyMark, settings, length } = this.#context;
+    const level = isV4 ? SOL_IP : SOL_IPV6;
+    let result = sys.setsockopt(fd, level, isV4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, one.pointer, 4);
+    // Every worker has a socket of this kind for a busy port.
+    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4);
+    if (!isV4) result ||= sys.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, one.pointer, 4);
+    if (settings.replyMark !== 0) {
+      result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, replyMark.pointer, 4);
+    }
+    // An error about too long a packet would go to the remote, and never be seen here.
+    length.words[0] = IP_PMTUDISC_DONT;
+    result ||= sys.setsockopt(fd, level, isV4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, length.pointer, 4);
+    length.words[0] = SEND_BUFFER_BYTES;
+    // Without the right to, the default has to do.
+    sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, length.pointer, 4);
+    return result;
+  }
+
+  #close(socket: ReplySocket): void {
+    if (socket.fd >= 0) this.#context.sys.close(socket.fd);
+    this.#sockets.delete(socket.key);
+    this.#queue.remove(socket.entry);
+    if (this.#last === socket) this.#last = undefined;
+    this.#context.count("udpReplySocketsNow", -1);
+  }
+}

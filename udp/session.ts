@@ -1,0 +1,424 @@
+/**
+ * One client endpoint and its socket towards destinations: datagrams of the client leave by it for any destination,
+ * and what any remote sends to it goes to the client, with that remote as its source.
+ *
+ * Called by the listener (datagrams of the client), by the reactor (events, timer, deferred work) and by the session
+ * store (end).
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  type Deferred,
+  EACCES,
+  EAGAIN,
+  ECONNREFUSED,
+  EHOSTUNREACH,
+  EMSGSIZE,
+  ENETUNREACH,
+  EPOLLERR,
+  EPOLLIN,
+  type EventHandler,
+  IP_MTU_DISCOVER,
+  IP_PMTUDISC_DO,
+  IP_PMTUDISC_DONT,
+  IPV6_MTU_DISCOVER,
+  MSG_DONTWAIT,
+  SO_EE_ORIGIN_LOCAL,
+  SO_MEMINFO,
+  SO_RCVBUFFORCE,
+  SOCKADDR_IN6_BYTES,
+  sockaddrLength,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+  SOL_UDP,
+  TICK_MS,
+  Timer,
+  UDP_GRO,
+} from "../ffi/mod.ts";
+import type { IcmpError } from "./icmp_error.ts";
+import { BATCH } from "./inbox.ts";
+import type { SendObserver } from "./outbox.ts";
+import { RemoteFilter } from "./remote_filter.ts";
+import type { ReplySocket } from "./reply_sockets.ts";
+import { QueueEntry } from "./session_queue.ts";
+import type { EndpointKey } from "./session_table.ts";
+import type { Outboxes, SessionEnd, UdpContext } from "./worker_context.ts";
+
+/** What a session's socket is watched for. */
+export const WATCHED = EPOLLIN | EPOLLERR;
+
+/** Batches of one turn, before other sockets have theirs. */
+const ROUNDS = 4;
+/** Errors of one turn; more arrive at a multiple of the rate at which clients are told. */
+const MAX_ERRORS = 64;
+/** A socket that has brought so many datagrams at once carries a stream, and gets what streams need. */
+const STREAM_BATCH = 16;
+const STREAM_BUFFER_BYTES = 4 << 20;
+/** A question and its answer: such a session has no reason to stay. DNS and NTP. */
+const SHORT_PORTS: readonly number[] = [53, 123];
+const SHORT_TIMEOUT_MS = 10_000;
+/** Payloads up to this pass every link undivided (RFC 1122, section 3.3.3: 576 bytes, 60 of them IP options). */
+const ALWAYS_FITS_BYTES = 508;
+/** Place of the drops among the words of SO_MEMINFO: SK_MEMINFO_DROPS in linux/sock_diag.h; all of them are nine. */
+const MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
+
+// What a router says that has no route: RFC 792, RFC 4443.
+const NO_ROUTE_V4: IcmpError = { type: 3, code: 0, info: 0 };
+const NO_ROUTE_V6: IcmpError = { type: 1, code: 0, info: 0 };
+const NO_HOST_V4: IcmpError = { type: 3, code: 1, info: 0 };
+const NO_HOST_V6: IcmpError = { type: 1, code: 3, info: 0 };
+const PROHIBITED_V4: IcmpError = { type: 3, code: 13, info: 0 };
+const PROHIBITED_V6: IcmpError = { type: 1, code: 1, info: 0 };
+
+/** Told when a session has ended, to give back what it counted for. */
+export interface SessionOwner {
+  onSessionEnd(session: Session): void;
+}
+
+/** A client endpoint that sends, or has sent not long ago. */
+export class Session extends Timer implements EventHandler, Deferred, SendObserver {
+  readonly key: EndpointKey;
+  readonly fd: number;
+  /** The slot this session is counted in, see flow/client_limit.ts. */
+  readonly clientSlot: number;
+  /** When anything was last carried, in ticks of the timer wheel. */
+  activeTick: number;
+  /** Place among all sessions, and among those of its client. */
+  readonly entry: QueueEntry<Session> = new QueueEntry<Session>(this);
+  readonly clientEntry: QueueEntry<Session> = new QueueEntry<Session>(this);
+  readonly #context: UdpContext;
+  readonly #owner: SessionOwner;
+  readonly #boxes: Outboxes;
+  readonly #filter: RemoteFilter | undefined;
+  readonly #startMs: number;
+  /** When the client last sent something, or what else keeps the session alive happened. */
+  #refreshTick: number;
+  #timeoutMs = SHORT_TIMEOUT_MS;
+  /** What the socket's IP_MTU_DISCOVER was set to; undefined: the kernel's default, which is to fragment. */
+  #dontFragment: boolean | undefined = undefined;
+  #isStream = false;
+  #deferred = false;
+  /** Bytes that a packet may have on the way that has just refused one. */
+  #pathMtu = 0;
+  /** sockaddr of the first destination; kept only when the session's end will be reported. */
+  #destination: Uint8Array | undefined = undefined;
+  #bytesUp = 0;
+  #bytesDown = 0;
+  #datagramsUp = 0;
+  #datagramsDown = 0;
+
+  constructor(context: UdpContext, owner: SessionOwner, key: EndpointKey, fd: number, clientSlot: number) {
+    super();
+    const { reactor, settings } = context;
+    this.#context = context;
+    this.#owner = owner;
+    this.key = key;
+    this.fd = fd;
+    this.clientSlot = clientSlot;
+    this.#boxes = this.#isV4() ? context.v4 : context.v6;
+    this.#filter = settings.filter === "endpoint" ? undefined : new RemoteFilter(settings.filter);
+    this.#startMs = reactor.now;
+    this.activeTick = this.#refreshTick = reactor.timers.tick;
+    reactor.timers.schedule(this, this.#timeoutMs);
+  }
+
+  /** Takes the datagram that the inbox looks at, number `i` of its batch, to be sent by {@linkcode flush}. */
+  take(i: number): void {
+    const { inbox, arena } = this.#context;
+    const { up } = this.#boxes;
+    const length = inbox.payloadLength(i), word = inbox.destinationAt >> 2;
+    this.#filter?.add(arena.words, word);
+    if (this.#datagramsUp === 0 && up.isEmpty) this.#onFirst(word);
+    if (this.#timeoutMs !== this.#context.settings.idleTimeoutMs) this.#setTimeoutFor(arena.words[word]!);
+    const size = inbox.segmentBytes === 0 ? length : inbox.segmentBytes;
+    if (size > ALWAYS_FITS_BYTES && inbox.dontFragment !== this.#dontFragment) {
+      this.#setDontFragment(inbox.dontFragment);
+    }
+    if (up.isFull) this.flush();
+    up.add(inbox.destinationAt, 0, inbox.trafficClass, inbox.payloadAt(i), length, inbox.segmentBytes);
+  }
+
+  /** Sends what has been taken. */
+  flush(): void {
+    const { up } = this.#boxes;
+    if (up.isEmpty) return;
+    up.flush(this.fd, this);
+    this.activeTick = this.#refreshTick = this.#context.reactor.timers.tick;
+    this.#datagramsUp += up.sentDatagrams;
+    this.#bytesUp += up.sentBytes;
+    this.#context.count("udpDatagramsUp", up.sentDatagrams);
+    this.#context.count("udpBytesUp", up.sentBytes);
+    if (up.lostDatagrams > 0) this.#context.count("udpSendDropsUp", up.lostDatagrams);
+  }
+
+  onEvents(_fd: number, events: number): void {
+    if ((events & EPOLLERR) !== 0) this.#readErrors();
+    if ((events & EPOLLIN) !== 0) this.#receive();
+  }
+
+  onDeferred(): void {
+    this.#deferred = false;
+    if (!this.#isOver()) this.#receive();
+  }
+
+  override onTimer(): void {
+    const { timers } = this.#context.reactor;
+    const idleMs = (timers.tick - this.#refreshTick) * TICK_MS;
+    if (idleMs >= this.#timeoutMs) {
+      this.#context.count("udpTimeouts");
+      this.end({ reason: "idle-timeout", side: "proxy" });
+    } else timers.schedule(this, this.#timeoutMs - idleMs);
+  }
+
+  /** A datagram could not be sent. Tells the client what a router would have, and whether to try again. */
+  onSendError(errno: number, nameAt: number, payloadAt: number, length: number): boolean {
+    // What came for earlier datagrams is reported by the next call, whatever that is about.
+    const earlier = this.#readErrors();
+    switch (errno) {
+      case EMSGSIZE:
+        this.#context.count("udpTooBig");
+        if (this.#pathMtu > 0) this.#tell(undefined, nameAt, payloadAt, length);
+        return false;
+      case ENETUNREACH:
+      case EHOSTUNREACH:
+      case EACCES:
+        if (earlier) return true;
+        this.#tell(this.#noWay(errno), nameAt, payloadAt, length);
+        return false;
+      default:
+        return earlier || errno === ECONNREFUSED;
+    }
+  }
+
+  /** Ends the session and closes its socket. */
+  end(end: SessionEnd): void {
+    const { reactor, sys, value, length } = this.#context;
+    reactor.timers.cancel(this);
+    length.words[0] = MEMINFO_BYTES;
+    if (sys.getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) === 0) {
+      this.#context.count("udpReceiveDrops", value.words[MEMINFO_DROPS]!);
+    }
+    this.#report(end);
+    reactor.forget(this.fd);
+    sys.close(this.fd);
+    this.#owner.onSessionEnd(this);
+    this.activeTick = -1;
+  }
+
+  #isOver(): boolean {
+    return this.activeTick < 0;
+  }
+
+  #isV4(): boolean {
+    return (this.key.familyPort & 0xffff) === AF_INET;
+  }
+
+  #onFirst(word: number): void {
+    if (this.#context.onFlow === undefined) return;
+    this.#destination = this.#context.arena.bytes.slice(word << 2, (word << 2) + SOCKADDR_IN6_BYTES);
+  }
+
+  /** One datagram to another port than those of short exchanges makes it a session of the usual length. */
+  #setTimeoutFor(familyPort: number): void {
+    const port = (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
+    if (SHORT_PORTS.includes(port)) return;
+    this.#timeoutMs = this.#context.settings.idleTimeoutMs;
+    this.#context.reactor.timers.schedule(this, this.#timeoutMs);
+  }
+
+  #setDontFragment(dontFragment: boolean): void {
+    this.flush();
+    this.#dontFragment = dontFragment;
+    this.#setOption(
+      this.#isV4() ? SOL_IP : SOL_IPV6,
+      this.#isV4() ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER,
+      dontFragment ? IP_PMTUDISC_DO : IP_PMTUDISC_DONT,
+    );
+  }
+
+  #setOption(level: number, name: number, setting: number): void {
+    const { sys, value } = this.#context;
+    value.words[0] = setting;
+    sys.setsockopt(this.fd, level, name, value.pointer, 4);
+  }
+
+  // --- answers -----------------------------------------------------------------------------------------------------
+
+  #receive(): void {
+    const { inbox, sys, reactor } = this.#context;
+    for (let round = 0; round < ROUNDS; round++) {
+      const count = inbox.receive(sys, this.fd, MSG_DONTWAIT);
+      if (count === -EAGAIN) return;
+      // Errors of earlier datagrams stand in the way of what has arrived.
+      if (count < 0) this.#readErrors();
+      else {
+        this.#passDown(count);
+        if (count < BATCH) return;
+      }
+    }
+    if (this.#deferred) return;
+    this.#deferred = true;
+    reactor.defer(this);
+  }
+
+  #passDown(count: number): void {
+    const { inbox, arena, replies, client, reactor, settings } = this.#context;
+    const { down } = this.#boxes;
+    if (count >= STREAM_BATCH && !this.#isStream) this.#becomeStream();
+    this.activeTick = reactor.timers.tick;
+    if (settings.refreshInbound) this.#refreshTick = this.activeTick;
+    this.#writeClient();
+    let socket: ReplySocket | undefined;
+    for (let i = 0; i < count; i++) {
+      inbox.look(i);
+      const nameAt = inbox.nameAt(i), length = inbox.payloadLength(i);
+      if (!this.#accepts(nameAt)) continue;
+      const next = replies.find(arena.words, nameAt >> 2);
+      if (socket !== undefined && (next !== socket || down.isFull)) this.#flushDown(socket);
+      socket = next;
+      if (socket === undefined) continue;
+      if (socket.fd >= 0) {
+        down.add(
+          client.offset,
+          nameAt,
+          inbox.trafficClass,
+          inbox.payloadAt(i),
+          length,
+          inbox.segmentBytes,
+        );
+      } else this.#answerRaw(nameAt, inbox.payloadAt(i), length);
+    }
+    if (socket !== undefined) this.#flushDown(socket);
+  }
+
+  #accepts(nameAt: number): boolean {
+    const { inbox, arena } = this.#context;
+    if (inbox.truncated) {
+      this.#context.count("udpTruncated");
+      return false;
+    }
+    if (this.#filter === undefined || this.#filter.has(arena.words, nameAt >> 2)) return true;
+    this.#context.count("udpFiltered");
+    return false;
+  }
+
+  #flushDown(socket: ReplySocket): void {
+    const { down } = this.#boxes;
+    if (down.isEmpty) return;
+    this.#context.replies.flush(down, socket);
+    this.#datagramsDown += down.sentDatagrams;
+    this.#bytesDown += down.sentBytes;
+  }
+
+  #answerRaw(nameAt: number, payloadAt: number, length: number): void {
+    const { replies, client, arena, inbox } = this.#context;
+    const source = arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES);
+    const sent = replies.sendRaw(
+      client.bytes,
+      source,
+      inbox.trafficClass,
+      payloadAt,
+      length,
+      inbox.segmentBytes,
+    );
+    this.#datagramsDown += sent;
+    if (sent > 0) this.#bytesDown += length;
+  }
+
+  /** Merged packets and a buffer for a burst: what a game or a query never needs. */
+  #becomeStream(): void {
+    this.#isStream = true;
+    this.#setOption(SOL_UDP, UDP_GRO, 1);
+    this.#setOption(SOL_SOCKET, SO_RCVBUFFORCE, STREAM_BUFFER_BYTES);
+  }
+
+  /** Puts the client's sockaddr where answers and errors take it from. */
+  #writeClient(): void {
+    const { words } = this.#context.client;
+    const { familyPort, address0, address1, address2, address3 } = this.key;
+    words[0] = familyPort;
+    if (this.#isV4()) {
+      words[1] = address0;
+      words[2] = words[3] = 0;
+      return;
+    }
+    words[1] = words[6] = 0;
+    words[2] = address0;
+    words[3] = address1;
+    words[4] = address2;
+    words[5] = address3;
+  }
+
+  // --- errors ------------------------------------------------------------------------------------------------------
+
+  /** Passes on what came back for the client's datagrams. @returns whether anything had. */
+  #readErrors(): boolean {
+    const { errors, icmp, client } = this.#context;
+    let some = false;
+    for (let i = 0; i < MAX_ERRORS && errors.read(this.fd); i++) {
+      some = true;
+      if (errors.origin === SO_EE_ORIGIN_LOCAL) {
+        if (errors.errno === EMSGSIZE) this.#pathMtu = errors.info;
+        continue;
+      }
+      this.#writeClient();
+      const told = icmp.relay(errors, errors.offender, {
+        client: client.bytes,
+        remote: errors.destination,
+        offset: errors.payloadOffset,
+        length: errors.payloadLength,
+        sentLength: errors.payloadLength,
+      });
+      if (told) this.#context.count("udpIcmpSent");
+    }
+    return some;
+  }
+
+  /** @param error absent: too big for the way. */
+  #tell(error: IcmpError | undefined, nameAt: number, payloadAt: number, length: number): void {
+    const { icmp, client, arena } = this.#context;
+    this.#writeClient();
+    const about = {
+      client: client.bytes,
+      remote: arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES),
+      offset: payloadAt,
+      length,
+      sentLength: length,
+    };
+    const told = error === undefined
+      ? icmp.tooBig(this.#pathMtu, about)
+      : icmp.relay(error, undefined, about);
+    if (told) this.#context.count("udpIcmpSent");
+  }
+
+  #noWay(errno: number): IcmpError {
+    const isV4 = this.#isV4();
+    if (errno === EACCES) return isV4 ? PROHIBITED_V4 : PROHIBITED_V6;
+    if (errno === EHOSTUNREACH) return isV4 ? NO_HOST_V4 : NO_HOST_V6;
+    return isV4 ? NO_ROUTE_V4 : NO_ROUTE_V6;
+  }
+
+  #report(end: SessionEnd): void {
+    const { onFlow, sys, address, length, client, reactor } = this.#context;
+    if (onFlow === undefined || this.#destination === undefined) return;
+    this.#writeClient();
+    // Which address datagrams to there leave from is known to a socket that is connected to it.
+    address.bytes.set(this.#destination);
+    length.words[0] = SOCKADDR_IN6_BYTES;
+    const named = sys.connect(this.fd, address.pointer, sockaddrLength(address.bytes)) === 0 &&
+      sys.getsockname(this.fd, address.pointer, length.pointer) === 0;
+    onFlow(
+      client.bytes,
+      this.#destination,
+      named ? address.bytes : undefined,
+      this.#bytesUp,
+      this.#bytesDown,
+      this.#datagramsUp,
+      this.#datagramsDown,
+      Math.round(reactor.now - this.#startMs),
+      end,
+    );
+  }
+}

@@ -1,0 +1,173 @@
+/**
+ * All sessions of one worker: found, opened, limited, evicted.
+ *
+ * At a limit the session that has been idle for longest goes, and never the newest: a datagram that arrives now is
+ * worth more than a mapping that nobody has used for a while.
+ *
+ * @module
+ */
+import { AF_INET, EMFILE, ENFILE, ENOBUFS, ENOMEM, errnoName, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
+import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
+import { Session, type SessionOwner, WATCHED } from "./session.ts";
+import { SessionQueue } from "./session_queue.ts";
+import { type EndpointKey, endpointKey, SessionTable } from "./session_table.ts";
+import type { UdpCounterName } from "./settings.ts";
+import { openUpstreamSocket } from "./upstream_socket.ts";
+import type { SessionEnd, UdpContext } from "./worker_context.ts";
+
+/** A client's address, without its port. */
+type ClientKey = number | string;
+
+/** The sessions of one worker. */
+export class SessionStore implements SessionOwner {
+  readonly #context: UdpContext;
+  readonly #table: SessionTable<Session>;
+  readonly #all = new SessionQueue<Session>();
+  readonly #byClient = new Map<ClientKey, SessionQueue<Session>>();
+
+  constructor(context: UdpContext) {
+    this.#context = context;
+    this.#table = new SessionTable(context.random() | 0);
+  }
+
+  get size(): number {
+    return this.#table.size;
+  }
+
+  /** The session of the client whose sockaddr is at `nameAt`, if there is one. */
+  find(nameAt: number): Session | undefined {
+    return this.#table.find(this.#context.arena.words, nameAt >> 2);
+  }
+
+  /**
+   * Opens a session for the client whose sockaddr is at `nameAt`.
+   *
+   * @returns undefined when there cannot be one; that has been counted and told.
+   */
+  open(nameAt: number): Session | undefined {
+    const context = this.#context;
+    if (this.size >= context.settings.maxSessions) {
+      this.#evict(this.#all, "udpEvictedLimit");
+      context.warn(
+        "session-limit",
+        `${context.settings.maxSessions} sessions of one worker: the oldest idle one goes`,
+      );
+    }
+    const key = endpointKey(context.arena.words, nameAt >> 2);
+    const address = this.#copyName(nameAt);
+    const slot = this.#admit(key, address);
+    if (slot === REFUSED) return undefined;
+    const fd = this.#openSocket(nameAt);
+    if (fd < 0) {
+      context.clientLimit?.release(slot);
+      return undefined;
+    }
+    const session = new Session(context, this, key, fd, slot);
+    const result = context.reactor.add(fd, WATCHED, session);
+    this.#insert(session);
+    if (result < 0) {
+      this.#refuse("udpSessionErrors", -result, "epoll_ctl");
+      session.end({ reason: "limit", side: "proxy" });
+      return undefined;
+    }
+    return session;
+  }
+
+  onSessionEnd(session: Session): void {
+    this.#table.remove(session);
+    this.#all.remove(session.entry);
+    const client = clientKey(session.key), queue = this.#byClient.get(client);
+    if (queue !== undefined) {
+      queue.remove(session.clientEntry);
+      if (queue.isEmpty) this.#byClient.delete(client);
+    }
+    this.#context.clientLimit?.release(session.clientSlot);
+    this.#context.count("udpSessionsNow", -1);
+  }
+
+  /** Ends every session that has carried nothing for so long. */
+  endIdle(idleTicks: number): void {
+    const latest = this.#context.reactor.timers.tick - idleTicks;
+    this.#endWhere((session) => session.activeTick <= latest);
+  }
+
+  /** Ends every session. */
+  close(): void {
+    this.#endWhere(() => true);
+  }
+
+  #endWhere(ends: (session: Session) => boolean): void {
+    for (const session of [...this.#table].filter(ends)) session.end({ reason: "shutdown", side: "proxy" });
+  }
+
+  #insert(session: Session): void {
+    this.#table.add(session);
+    this.#all.push(session.entry);
+    if (this.#context.clientLimit !== undefined) {
+      const client = clientKey(session.key);
+      let queue = this.#byClient.get(client);
+      if (queue === undefined) this.#byClient.set(client, queue = new SessionQueue());
+      queue.push(session.clientEntry);
+    }
+    this.#context.count("udpSessionsOpened");
+    this.#context.count("udpSessionsNow");
+  }
+
+  #copyName(nameAt: number): Uint8Array {
+    const { address, arena } = this.#context;
+    address.bytes.set(arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES));
+    return address.bytes;
+  }
+
+  /** Counts the session against its client's limit. @returns its slot, or REFUSED. */
+  #admit(key: EndpointKey, address: Uint8Array): number {
+    const { clientLimit, settings } = this.#context;
+    if (clientLimit === undefined) return UNCOUNTED;
+    let slot = clientLimit.acquire(address);
+    if (slot !== REFUSED) return slot;
+    const detail = `one client has ${settings.maxSessionsPerClient} sessions`;
+    // Its other sessions may all be with other workers, who cannot be asked.
+    const own = this.#byClient.get(clientKey(key));
+    if (own !== undefined && this.#evict(own, "udpEvictedClientLimit")) slot = clientLimit.acquire(address);
+    this.#context.warn(
+      "session-client-limit",
+      slot === REFUSED ? detail : `${detail}: its oldest idle one goes`,
+    );
+    if (slot === REFUSED) this.#context.count("udpRefusedClientLimit");
+    return slot;
+  }
+
+  /** Makes room by one session; where descriptors or memory are short, by evicting one. */
+  #openSocket(nameAt: number): number {
+    this.#copyName(nameAt);
+    let fd = openUpstreamSocket(this.#context);
+    const isShort = fd === -EMFILE || fd === -ENFILE || fd === -ENOBUFS || fd === -ENOMEM;
+    if (isShort && this.#evict(this.#all, "udpEvictedFds")) {
+      this.#copyName(nameAt);
+      fd = openUpstreamSocket(this.#context);
+    }
+    if (fd < 0) this.#refuse(isShort ? "udpRefusedFds" : "udpSessionErrors", -fd, "socket");
+    return fd;
+  }
+
+  #refuse(counter: UdpCounterName, errno: number, call: string): void {
+    this.#context.count(counter);
+    const warning = counter === "udpRefusedFds" ? "udp-fds-exhausted" : "udp-error";
+    this.#context.warn(warning, `${call}: ${errnoName(errno)}: no session for a client`);
+  }
+
+  #evict(queue: SessionQueue<Session>, counter: UdpCounterName): boolean {
+    const session = queue.oldest();
+    if (session === undefined) return false;
+    this.#context.count(counter);
+    session.end(EVICTED);
+    return true;
+  }
+}
+
+const EVICTED: SessionEnd = { reason: "limit", side: "proxy" };
+
+function clientKey(key: EndpointKey): ClientKey {
+  const { address0, address1, address2, address3 } = key;
+  return (key.familyPort & 0xffff) === AF_INET ? address0 : `${address0},${address1},${address2},${address3}`;
+}

@@ -1,0 +1,147 @@
+/**
+ * What the listener, the sessions and the reply sockets of one worker share.
+ *
+ * @module
+ */
+import { type Arena, type Block, type Reactor, SOCKADDR_IN6_BYTES, type Syscalls } from "../ffi/mod.ts";
+import type { ClientLimit } from "../flow/mod.ts";
+import { ERROR_QUEUE_BYTES, ErrorQueue } from "./error_queue.ts";
+import { ICMP_SENDER_BYTES, IcmpSender } from "./icmp_sender.ts";
+import { Inbox, INBOX_BYTES } from "./inbox.ts";
+import { Outbox, OUTBOX_BYTES } from "./outbox.ts";
+import { RAW_REPLY_BYTES } from "./raw_reply.ts";
+import { ReplySockets } from "./reply_sockets.ts";
+import type { UdpCounterName, UdpCounters, UdpSettings } from "./settings.ts";
+
+/** Arena bytes that a context takes. */
+export const UDP_CONTEXT_BYTES = INBOX_BYTES + 4 * OUTBOX_BYTES + ERROR_QUEUE_BYTES + ICMP_SENDER_BYTES +
+  RAW_REPLY_BYTES + 4096;
+
+/** How a session ended. */
+export interface SessionEnd {
+  readonly reason: "idle-timeout" | "limit" | "shutdown" | "error";
+  readonly side: "client" | "upstream" | "proxy";
+}
+
+/** Receives every session that has ended; addresses are sockaddr bytes, the destination is the first one. */
+export type UdpFlowSink = (
+  client: Uint8Array,
+  destination: Uint8Array,
+  local: Uint8Array | undefined,
+  bytesUp: number,
+  bytesDown: number,
+  datagramsUp: number,
+  datagramsDown: number,
+  durationMs: number,
+  end: SessionEnd,
+) => void;
+
+/** Conditions that an operator should hear of; the receiver limits their rate. */
+export type UdpWarning =
+  | "udp-loop"
+  | "session-limit"
+  | "session-client-limit"
+  | "udp-fds-exhausted"
+  | "reply-port-taken"
+  | "icmp-unavailable"
+  | "udp-truncated"
+  | "udp-error";
+
+/** What the worker brings. */
+export interface UdpEnvironment {
+  readonly sys: Syscalls;
+  readonly arena: Arena;
+  readonly reactor: Reactor;
+  readonly settings: UdpSettings;
+  readonly counters: UdpCounters;
+  readonly clientLimit: ClientLimit | undefined;
+  /** Absent when nobody wants to hear of single flows: then no destination is kept. */
+  readonly onFlow: UdpFlowSink | undefined;
+  readonly onWarning: (warning: UdpWarning, detail: string) => void;
+}
+
+/** One family's outboxes: towards destinations, and back to clients. */
+export interface Outboxes {
+  readonly up: Outbox;
+  readonly down: Outbox;
+}
+
+/** The environment, and the memory that datagrams and the arguments of calls pass through. */
+export class UdpContext {
+  readonly sys: Syscalls;
+  readonly arena: Arena;
+  readonly reactor: Reactor;
+  readonly settings: UdpSettings;
+  readonly inbox: Inbox;
+  readonly v4: Outboxes;
+  readonly v6: Outboxes;
+  /** A sockaddr that is written before use. */
+  readonly address: Block;
+  /** The sockaddr of the client that answers are for. */
+  readonly client: Block;
+  /** socklen_t, in and out. */
+  readonly length: Block;
+  /** Values of options. */
+  readonly one: Block;
+  readonly value: Block;
+  readonly bypassMark: Block;
+  readonly replyMark: Block;
+  readonly errors: ErrorQueue;
+  readonly icmp: IcmpSender;
+  readonly replies: ReplySockets;
+  readonly clientLimit: ClientLimit | undefined;
+  readonly onFlow: UdpFlowSink | undefined;
+  readonly warn: (warning: UdpWarning, detail: string) => void;
+  readonly #counters: UdpCounters;
+  readonly #random = new Uint32Array(64);
+  #randomLeft = 0;
+
+  constructor(environment: UdpEnvironment) {
+    const { sys, arena, settings } = environment;
+    this.sys = sys;
+    this.arena = arena;
+    this.reactor = environment.reactor;
+    this.settings = settings;
+    this.inbox = new Inbox(arena, settings.dontFragmentMark);
+    this.v4 = { up: new Outbox(sys, arena, 4, false), down: new Outbox(sys, arena, 4, true) };
+    this.v6 = { up: new Outbox(sys, arena, 6, false), down: new Outbox(sys, arena, 6, true) };
+    this.address = arena.allocate(SOCKADDR_IN6_BYTES);
+    this.client = arena.allocate(SOCKADDR_IN6_BYTES);
+    this.length = arena.allocate(4);
+    this.one = arena.allocate(4);
+    this.one.words[0] = 1;
+    this.value = arena.allocate(64);
+    this.bypassMark = arena.allocate(4);
+    this.bypassMark.words[0] = settings.bypassMark;
+    this.replyMark = arena.allocate(4);
+    this.replyMark.words[0] = settings.replyMark;
+    this.clientLimit = environment.clientLimit;
+    this.onFlow = environment.onFlow;
+    this.warn = environment.onWarning;
+    this.#counters = environment.counters;
+    this.errors = new ErrorQueue(sys, arena);
+    this.icmp = new IcmpSender(sys, arena, {
+      mark: settings.bypassMark,
+      now: () => this.reactor.now,
+      onUnavailable: (detail) => this.warn("icmp-unavailable", detail),
+      onSuppressed: () => this.count("udpIcmpSuppressed"),
+    });
+    this.replies = new ReplySockets(this);
+  }
+
+  /** Adds to a counter. */
+  count(name: UdpCounterName, by = 1): void {
+    const { values, slots } = this.#counters;
+    const slot = slots[name];
+    values[slot] = values[slot]! + by;
+  }
+
+  /** 32 bits that nobody can guess. */
+  random(): number {
+    if (this.#randomLeft === 0) {
+      crypto.getRandomValues(this.#random);
+      this.#randomLeft = this.#random.length;
+    }
+    return this.#random[--this.#randomLeft]!;
+  }
+}
