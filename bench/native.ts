@@ -7,18 +7,26 @@
 const SOURCES = new URL("native/", import.meta.url);
 const BUILD = new URL("build/", SOURCES);
 
+const PROGRAM = ["program.c", "program.h"];
+const HISTOGRAM = ["load_histogram.c", "load_histogram.h"];
+
 const PROGRAMS = {
-  /** The reference relay. */
-  relay: ["relay.c"],
-  /** The load generator, without which there is no benchmark. */
+  /** The reference relay for TCP. */
+  relay: ["relay.c", ...PROGRAM],
+  /** The reference relay for UDP. */
+  udp_relay: ["udp_relay.c", "address.h", ...PROGRAM],
+  /** The load generator for TCP, without which there is no benchmark. */
   load: [
-    "load.c",
-    "load_bulk.c",
-    "load_histogram.c",
-    "load_requests.c",
-    "load_serve.c",
-    "load_verify.c",
-    "load.h",
+    ...["load.c", "load_bulk.c", "load_requests.c", "load_serve.c", "load_verify.c", "load.h"],
+    ...HISTOGRAM,
+    ...PROGRAM,
+  ],
+  /** The load generator for UDP. */
+  udp_load: [
+    ...["udp_load.c", "udp_load_flood.c", "udp_load_latency.c", "udp_load_sessions.c", "udp_load_verify.c"],
+    ...["udp_load.h", "address.h"],
+    ...HISTOGRAM,
+    ...PROGRAM,
   ],
   /** Lets nginx work in TPROXY mode. */
   listen_transparent: ["listen_transparent.c"],

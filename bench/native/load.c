@@ -18,41 +18,11 @@
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
-
-void die(const char *format, ...) {
-    int error = errno;
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("load: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, ": %s\n", strerror(error));
-    exit(1);
-}
-
-uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-int new_epoll(void) {
-    int fd = epoll_create1(EPOLL_CLOEXEC);
-    if (fd < 0) die("epoll_create1");
-    return fd;
-}
-
-void watch(int epoll_fd, int fd, unsigned events, uint64_t data) {
-    struct epoll_event event = {.events = events, .data.u64 = data};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
-}
 
 int dial(const struct options *options, int port, unsigned nth) {
     struct sockaddr_storage to = options->to;
@@ -147,12 +117,8 @@ int main(int argc, char **argv) {
                  {"pingpong", run_pingpong},
                  {"idle", run_idle},
                  {"verify", run_verify}};
-    struct rlimit files;
     signal(SIGPIPE, SIG_IGN); /* sendfile has no MSG_NOSIGNAL */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
+    raise_descriptor_limit();
     if (argc == 2 && strcmp(argv[1], "serve") == 0) serve();
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++) {
         if (strcmp(argv[1], modes[i].name) != 0) continue;

@@ -5,11 +5,12 @@
  */
 #ifndef LOAD_H
 #define LOAD_H
-#define _GNU_SOURCE
+#include "program.h"
+
+#include "load_histogram.h"
+
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 enum {
@@ -34,10 +35,6 @@ struct options {
 };
 
 /* load.c */
-void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
-uint64_t now_ns(void);
-int new_epoll(void);
-void watch(int epoll_fd, int fd, unsigned events, uint64_t data);
 /* A new non-blocking connection to `port` on the nth address, its handshake under way; -errno when it failed. */
 int dial(const struct options *options, int port, unsigned nth);
 /* The same, but returns when connected. */
@@ -53,14 +50,6 @@ void run_connect(const struct options *options);
 void run_pingpong(const struct options *options);
 void run_idle(const struct options *options);
 void run_verify(const struct options *options);
-
-/* load_histogram.c: latencies in nanoseconds, to within 1.6 % */
-enum { HISTOGRAM_SLOTS = 64 * 64 };
-struct histogram {
-    uint64_t slots[HISTOGRAM_SLOTS], count, max;
-};
-void histogram_add(struct histogram *histogram, uint64_t ns);
-double histogram_us(const struct histogram *histogram, double quantile);
 
 /* load_verify.c: one end of a verified exchange, for the server and the client */
 struct exchange;

@@ -1,5 +1,5 @@
-/* Latencies: 64 slots for each power of two. */
-#include "load.h"
+/* 64 slots for each power of two. */
+#include "load_histogram.h"
 
 static unsigned slot_of(uint64_t ns) {
     if (ns < 64) return ns;

@@ -15,7 +15,8 @@
  * pipe is borrowed while bytes are in it and goes back to the pool at once, so that an idle connection
  * holds two descriptors and the few bytes of struct flow.
  */
-#define _GNU_SOURCE
+#include "program.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,13 +25,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,20 +78,6 @@ static struct half *turns;         /* halves to go on with before sleeping */
 static struct flow *dead_flows;    /* freed after the batch: a later event of it may still name them */
 static int pool[POOLED_PIPES][2], pooled;
 static int open_pipes;
-
-static void die(const char *format, ...) {
-    int error = errno;
-    va_list arguments;
-    va_start(arguments, format);
-    fputs("relay: ", stderr);
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, ": %s\n", strerror(error));
-    exit(1);
-}
-
-static void set_option(int fd, int level, int name, int value) {
-    if (setsockopt(fd, level, name, &value, sizeof value) < 0) die("setsockopt(%d, %d)", level, name);
-}
 
 /* `up` comes first in struct flow, so the half at the lower address is also the address of the flow. */
 static struct flow *owner(struct half *half) {
@@ -255,7 +239,7 @@ static void pump(struct half *half) {
 
 /* ---- events ---- */
 
-static bool watch(struct half *half, unsigned events) {
+static bool watch_half(struct half *half, unsigned events) {
     struct epoll_event event = {.events = events | EPOLLRDHUP | EPOLLET, .data.ptr = half};
     return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, half->from, &event) == 0;
 }
@@ -270,7 +254,7 @@ static void on_event(struct half *half, unsigned events) {
         }
         if (!(events & EPOLLOUT)) return;
         flow->connected = true;
-        if (!watch(&flow->up, EPOLLIN | EPOLLOUT)) {
+        if (!watch_half(&flow->up, EPOLLIN | EPOLLOUT)) {
             reset_flow(flow);
             return;
         }
@@ -352,7 +336,7 @@ static void open_flow(int client) {
     set_option(upstream, SOL_SOCKET, SO_MARK, BYPASS_MARK);
     set_option(upstream, IPPROTO_TCP, TCP_NODELAY, 1);
     if (connect(upstream, (struct sockaddr *)&destination, length) < 0 && errno != EINPROGRESS) goto refuse;
-    if (!watch(&flow->down, EPOLLIN | EPOLLOUT)) goto refuse;
+    if (!watch_half(&flow->down, EPOLLIN | EPOLLOUT)) goto refuse;
     return;
 refuse:
     reset_flow(flow);
@@ -388,8 +372,7 @@ static void open_listener(void) {
     }
     if (bind(listen_fd, (struct sockaddr *)&any, sizeof any) < 0) die("bind to port %d", listen_port);
     if (listen(listen_fd, BACKLOG) < 0) die("listen");
-    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = NULL};
-    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listen_fd, &event) < 0) die("epoll_ctl");
+    watch(epoll_fd, listen_fd, EPOLLIN | EPOLLET, 0);
 }
 
 static void read_arguments(int argc, char **argv) {
@@ -408,15 +391,10 @@ usage:
 
 int main(int argc, char **argv) {
     struct epoll_event events[EVENTS];
-    struct rlimit files;
     read_arguments(argc, argv);
     signal(SIGPIPE, SIG_IGN); /* splice has no MSG_NOSIGNAL */
-    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-        files.rlim_cur = files.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &files);
-    }
-    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (epoll_fd < 0) die("epoll_create1");
+    raise_descriptor_limit();
+    epoll_fd = new_epoll();
     open_listener();
     puts("ready");
     fflush(stdout);

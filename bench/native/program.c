@@ -1,0 +1,57 @@
+#include "program.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+void die(const char *format, ...) {
+    int error = errno;
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "%s: ", program_invocation_short_name);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, ": %s\n", strerror(error));
+    exit(1);
+}
+
+uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+void set_option(int fd, int level, int name, int value) {
+    if (setsockopt(fd, level, name, &value, sizeof value) < 0) die("setsockopt(%d, %d)", level, name);
+}
+
+/* Going beyond its limit takes CAP_NET_ADMIN outside of any user namespace. */
+void enlarge_buffers(int fd) {
+    int bytes = 4 * 1024 * 1024;
+    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
+        set_option(fd, SOL_SOCKET, SO_RCVBUF, bytes);
+    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
+        set_option(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+}
+
+void raise_descriptor_limit(void) {
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) < 0) return;
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+}
+
+int new_epoll(void) {
+    int fd = epoll_create1(EPOLL_CLOEXEC);
+    if (fd < 0) die("epoll_create1");
+    return fd;
+}
+
+void watch(int epoll_fd, int fd, unsigned events, uint64_t data) {
+    struct epoll_event event = {.events = events, .data.u64 = data};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0) die("epoll_ctl");
+}

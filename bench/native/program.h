@@ -1,0 +1,19 @@
+/* What every program here needs: an error that ends it, a clock, options of sockets, descriptors to wait for. */
+#ifndef PROGRAM_H
+#define PROGRAM_H
+#define _GNU_SOURCE
+#include <stdint.h>
+#include <sys/epoll.h>
+
+/* Ends the program with the message and what errno says. */
+void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
+uint64_t now_ns(void);
+/* Room for what arrives at a datagram socket and what leaves it: as much as the host allows. */
+void enlarge_buffers(int fd);
+void set_option(int fd, int level, int name, int value);
+/* As many descriptors as the host allows. */
+void raise_descriptor_limit(void);
+int new_epoll(void);
+void watch(int epoll_fd, int fd, unsigned events, uint64_t data);
+
+#endif

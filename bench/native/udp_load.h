@@ -1,0 +1,70 @@
+/*
+ * What the parts of the load generator for UDP share. Clients and servers are sockets of one thread, in two network
+ * namespaces: so what was lost is known at once, both ends have the same clock, and a sender can keep
+ * just so many datagrams on their way as the measure wants.
+ */
+#ifndef UDP_LOAD_H
+#define UDP_LOAD_H
+#include "program.h"
+
+#include "address.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { EVENTS = 256, BATCH = 64, SERVER_PORT = 7100, OTHER_PORT = 7200 };
+
+struct udp_options {
+    union address to;          /* where the server is */
+    union address other;       /* a second address of the server's host */
+    union address from;        /* first of the client's addresses for `sessions`; no family: only its default one */
+    const char *server_netns;  /* file of the servers' network namespace */
+    int flows;
+    int bytes;                 /* of a datagram */
+    int window;                /* datagrams on their way at most; 0: send without looking */
+    int segments;              /* datagrams for each send, by UDP_SEGMENT; 1: without */
+    int rate;                  /* datagrams a second of each flow */
+    int warmup_ms;
+    double seconds;
+    bool down;                 /* from the server to the clients */
+};
+
+/* One server socket, `count` client sockets, and the endpoints under which the server knows these. */
+struct flows {
+    int server, count;
+    int *clients;
+    union address *seen;
+    union address to;
+};
+
+/* First in every datagram that is long enough. */
+struct header {
+    uint32_t magic, flow;
+    uint64_t stamp; /* nanoseconds, or a number */
+};
+enum { MAGIC = 0x70656c6c };
+
+/* When warming up and measuring end. */
+struct period {
+    uint64_t begin, end;
+    bool counting;
+};
+
+/* udp_load.c */
+int open_udp(int family);
+int open_server(const struct udp_options *options, const union address *at, int port);
+/* Sessions in both directions are open when it returns. Clients that are not connected hear anybody. */
+struct flows open_flows(const struct udp_options *options, bool connected);
+struct period period_from_now(const struct udp_options *options);
+/* Whether the time is in the measured period; `counting` tells when it begins. */
+bool period_goes_on(struct period *period, uint64_t now);
+
+/* Modes. Each prints one line of JSON. */
+void run_flood(const struct udp_options *options);
+void run_sessions(const struct udp_options *options);
+void run_idle(const struct udp_options *options);
+void run_latency(const struct udp_options *options);
+void run_verify(const struct udp_options *options);
+
+#endif

@@ -1,0 +1,105 @@
+/*
+ * Verify: proves that a relay is one before it is measured. On `flows` flows, in both directions: bursts that arrive
+ * in order, once, and unchanged in every byte, with sizes from nothing to `bytes`, each from the address it should be
+ * from. Then the full cone: the second server sees a client under the same endpoint as the first one, and what it
+ * sends from an address and port the client never wrote to arrives.
+ */
+#include "udp_load.h"
+
+#include <arpa/inet.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { BURST = 16, ROUNDS = 8, WAIT_MS = 2000, LARGEST = 65536, MTU_BYTES = 1400 };
+
+static const struct udp_options *options;
+static struct flows flows;
+static unsigned long long checked;
+
+static void fail(const char *why, int flow) {
+    printf("{\"checked\":%llu,\"error\":\"flow %d: %s\"}\n", checked, flow, why);
+    exit(1);
+}
+
+/* xorshift64*: every datagram has a size and bytes of its own. */
+static uint64_t next_random(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1d;
+}
+
+/* Its length. One in sixteen is empty, one in sixteen may have to be fragmented. */
+static size_t fill(char *payload, uint64_t number) {
+    uint64_t state = 0x9e3779b97f4a7c15 ^ (number + 1);
+    uint64_t word = next_random(&state);
+    size_t most = word % 16 == 1 || options->bytes < MTU_BYTES ? options->bytes : MTU_BYTES;
+    size_t length = word % 16 == 0 ? 0 : (word >> 8) % (most + 1);
+    for (size_t i = 0; i < length; i += sizeof word) {
+        word = next_random(&state);
+        memcpy(payload + i, &word, sizeof word);
+    }
+    return length;
+}
+
+static void send_numbered(int fd, const union address *to, uint64_t number, int flow) {
+    static char payload[LARGEST + 8];
+    size_t length = fill(payload, number);
+    if (sendto(fd, payload, length, 0, &to->any, length_of(to)) != (ssize_t)length) fail("cannot be sent", flow);
+}
+
+static void expect_numbered(int fd, const union address *from, uint64_t number, int flow) {
+    static char wanted[LARGEST + 8], got[LARGEST];
+    union address source;
+    socklen_t source_length = sizeof source;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    size_t length = fill(wanted, number);
+    if (poll(&ready, 1, WAIT_MS) != 1) fail("lost", flow);
+    ssize_t n = recvfrom(fd, got, sizeof got, 0, &source.any, &source_length);
+    if (n != (ssize_t)length) fail("another length, order or number of datagrams", flow);
+    if (memcmp(got, wanted, length) != 0) fail("a wrong byte", flow);
+    if (!same_endpoint(&source, from)) fail("from a wrong address", flow);
+    checked++;
+}
+
+static void check_flow(int flow, unsigned round) {
+    uint64_t first = ((uint64_t)round * flows.count + flow) * 2 * BURST;
+    for (int i = 0; i < BURST; i++) send_numbered(flows.clients[flow], &flows.to, first + i, flow);
+    for (int i = 0; i < BURST; i++) expect_numbered(flows.server, &flows.seen[flow], first + i, flow);
+    for (int i = BURST; i < 2 * BURST; i++) send_numbered(flows.server, &flows.seen[flow], first + i, flow);
+    for (int i = BURST; i < 2 * BURST; i++) expect_numbered(flows.clients[flow], &flows.to, first + i, flow);
+}
+
+static void check_cone(int flow, int other_server, const union address *other) {
+    uint64_t number = (uint64_t)1 << 40 | flow;
+    send_numbered(other_server, &flows.seen[flow], number, flow);
+    expect_numbered(flows.clients[flow], other, number, flow);
+    send_numbered(flows.clients[flow], other, number + 1, flow);
+    expect_numbered(other_server, &flows.seen[flow], number + 1, flow);
+}
+
+static void check_nothing_left(int fd, int flow) {
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    if (poll(&ready, 1, 0) != 0) fail("something nobody sent", flow);
+}
+
+void run_verify(const struct udp_options *given) {
+    options = given;
+    if (options->bytes >= LARGEST) fail("--bytes: no datagram is so large", 0);
+    flows = open_flows(options, false);
+    for (unsigned round = 0; round < ROUNDS; round++)
+        for (int flow = 0; flow < flows.count; flow++) check_flow(flow, round);
+    if (options->other.any.sa_family != 0) {
+        union address other = options->other;
+        int other_server = open_server(options, &other, OTHER_PORT);
+        other.v4.sin_port = htons(OTHER_PORT);
+        for (int flow = 0; flow < flows.count; flow++) check_cone(flow, other_server, &other);
+        check_nothing_left(other_server, 0);
+    }
+    for (int flow = 0; flow < flows.count; flow++) check_nothing_left(flows.clients[flow], flow);
+    check_nothing_left(flows.server, 0);
+    printf("{\"checked\":%llu,\"error\":\"\"}\n", checked);
+}
