@@ -82,7 +82,7 @@ class DatagramClientProgram {
       // With an error queue, its entries tell what this call would be failed with.
       if (open.queuesErrors) this.#program.clearError(open.socket);
       const length = this.#write(datagrams[at]!);
-      const n = this.#program.messages.send(open.socket.fd, length, datagrams[at]!);
+      const n = this.#program.messages.send(open.socket.fd, length, addressed(datagrams[at]!));
       if (n < 0) errors[at] = errnoName(-n);
       bytes += length;
     }
@@ -161,6 +161,13 @@ class DatagramClientProgram {
   #payload(bytes: number): Uint8Array {
     return this.#program.messages.payload.bytes.subarray(0, bytes);
   }
+}
+
+/** A raw IPv6 socket takes a port in the address for a protocol number (rawv6_sendmsg), and turns it down. */
+function addressed(datagram: DatagramSpec): DatagramSpec {
+  const { to, rawFromPort } = datagram;
+  if (to === undefined || rawFromPort === undefined) return datagram;
+  return { ...datagram, to: `${to.slice(0, to.lastIndexOf(":"))}:0` };
 }
 
 function now(): number {

@@ -42,7 +42,10 @@ import type { DatagramMessages } from "./datagram_message.ts";
 
 // linux/in.h, linux/in6.h
 const IP_RECVFRAGSIZE = 25;
+const IPV6_CHECKSUM = 7;
 const IPV6_RECVPKTINFO = 49;
+/** Where the checksum is in a UDP header. */
+const CHECKSUM_AT = 6;
 /** Values of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER (ip(7)). */
 const DISCOVER = { dont: 0, want: 1, do: 2, probe: 3 } as const;
 
@@ -105,7 +108,10 @@ export function openDatagramSocket(
   try {
     const setIp = (v4: number, v6: number, setting: number | boolean | undefined) =>
       set(isV4 ? SOL_IP : SOL_IPV6, isV4 ? v4 : v6, setting);
-    if (!isV4 && options.raw !== true) set(SOL_IPV6, IPV6_V6ONLY, true);
+    if (!isV4) {
+      if (options.raw === true) set(SOL_IPV6, IPV6_CHECKSUM, CHECKSUM_AT);
+      else set(SOL_IPV6, IPV6_V6ONLY, true);
+    }
     setIp(IP_RECVTOS, IPV6_RECVTCLASS, true);
     setIp(IP_PKTINFO, IPV6_RECVPKTINFO, true);
     setIp(IP_RECVERR, IPV6_RECVERR, options.queueErrors ?? true);
