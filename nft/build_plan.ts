@@ -8,32 +8,38 @@
  *   connection mark (this host's own traffic), the NAT mapping (REDIRECT).
  * - What is addressed to this host itself is never taken.
  *
+ * The chains that only datagrams meet are in build_udp.ts, those of source keep in build_keep.ts.
+ *
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
-import type { Chain, InterceptIntent, IpRule, LocalRoute, Match, Plan, Rule } from "./plan.ts";
+import { answerInterfaces, upstreamChains } from "./build_keep.ts";
+import { udpInnerChains, udpRule, udpUntrackedChain } from "./build_udp.ts";
+import { flowMark, incoming, packetMark } from "./matches.ts";
+import type { BaseChain, Chain, InterceptIntent, IpRule, LocalRoute, Plan, Rule } from "./plan.ts";
 
-/**
- * Conntrack zone for connections to destinations that carry the client's address. 16 bits, local to this
- * network namespace; it only has to differ from zones other programs use.
- */
-const UPSTREAM_ZONE = 7873;
 const LOOPBACK = "lo";
 const FAMILIES: readonly IpFamily[] = [4, 6];
 
-/** The plan that carries out `intent`; empty when TCP is off or nothing is to be intercepted. */
+/** The plan that carries out `intent`; empty when TCP and UDP are off or nothing is to be intercepted. */
 export function buildPlan(intent: InterceptIntent): Plan {
-  if (intent.tcp === "off") return { intent, chains: [], ipRules: [], routes: [] };
+  const empty: Plan = { intent, chains: [], ipRules: [], routes: [] };
+  if (intent.tcp === "off" && intent.udp === "off") return empty;
+  if (intent.from.length === 0 && !intent.local) return empty;
   const chains: Chain[] = [];
   // The address can be kept for this host's own programs too, but not the port: the program holds that tuple.
   // Then nothing is ambiguous and no answer is addressed to another host, so this is for forwarded traffic.
   const keepsClients = intent.source === "keep" && intent.from.length > 0;
+  const hasTproxy = intent.tcp === "tproxy" || intent.udp === "tproxy";
+  if (intent.udp === "tproxy") chains.push(udpUntrackedChain(intent));
   if (keepsClients) chains.push(...upstreamChains(intent));
-  chains.push(...(intent.tcp === "tproxy" ? tproxyChains(intent) : redirectChains(intent)));
+  if (hasTproxy) chains.push(...tproxyChains(intent));
+  if (intent.udp === "tproxy") chains.push(...udpInnerChains(intent, keepsClients));
+  if (intent.tcp === "redirect") chains.push(...redirectChains(intent));
 
   const marked = new Set<string>();
-  if (intent.tcp === "tproxy") intent.from.forEach((name) => marked.add(name));
-  if (intent.tcp === "tproxy" && intent.local) marked.add(LOOPBACK);
+  if (hasTproxy) intent.from.forEach((name) => marked.add(name));
+  if (hasTproxy && intent.local) marked.add(LOOPBACK);
   if (keepsClients) answerInterfaces(intent).forEach((name) => marked.add(name));
   const families = marked.size > 0 ? FAMILIES : [];
   return {
@@ -62,19 +68,38 @@ function ipRule(intent: InterceptIntent, family: IpFamily, incoming: string): Ip
   };
 }
 
-function tproxyChains(intent: InterceptIntent): Chain[] {
+function tproxyChains(intent: InterceptIntent): BaseChain[] {
   const { intercept } = intent.marks;
   const prerouting: Rule[] = [];
   if (intent.local) {
     prerouting.push({
       id: "loopback",
       during: "always",
-      matches: [{ kind: "incoming", interface: LOOPBACK }, packetMark(intercept, true)],
+      matches: [incoming(LOOPBACK), { kind: "mark", of: "packet", value: intercept, negate: true }],
       verdict: { kind: "pass" },
       why: "on lo only what our output chain sent there is ours",
     });
   }
-  prerouting.push(...notForUs(), {
+  if (intent.udp === "tproxy") prerouting.push(udpRule("prerouting"));
+  if (intent.tcp === "tproxy") prerouting.push(...tproxyIncoming(intent));
+  const interfaces = intent.local ? [...intent.from, LOOPBACK] : intent.from;
+  const chains: BaseChain[] = [{
+    name: "tproxy_prerouting",
+    type: "filter",
+    hook: "prerouting",
+    priority: "mangle",
+    interfaces,
+    why: intent.local
+      ? "Traffic of other hosts, and this host's own, sent through lo by the output chain."
+      : "Traffic of other hosts.",
+    rules: prerouting,
+  }];
+  if (intent.local) chains.push(tproxyOutput(intent));
+  return chains;
+}
+
+function tproxyIncoming(intent: InterceptIntent): Rule[] {
+  return [...notForUs(), {
     id: "first",
     during: "intercept",
     matches: [{ kind: "tcpFirst" }],
@@ -92,24 +117,10 @@ function tproxyChains(intent: InterceptIntent): Chain[] {
     matches: [{ kind: "protocol", protocol: "tcp" }, { kind: "socket", property: "transparent" }],
     verdict: { kind: "intercept", remember: false },
     why: "later packets follow the socket that took the first one",
-  });
-  const interfaces = intent.local ? [...intent.from, LOOPBACK] : intent.from;
-  const chains: Chain[] = [{
-    name: "tproxy_prerouting",
-    type: "filter",
-    hook: "prerouting",
-    priority: "mangle",
-    interfaces,
-    why: intent.local
-      ? "Traffic of other hosts, and this host's own, sent through lo by the output chain."
-      : "Traffic of other hosts.",
-    rules: prerouting,
   }];
-  if (intent.local) chains.push(tproxyOutput(intent));
-  return chains;
 }
 
-function tproxyOutput(intent: InterceptIntent): Chain {
+function tproxyOutput(intent: InterceptIntent): BaseChain {
   return {
     name: "tproxy_output",
     // Type route: a changed mark makes the kernel route the packet again, this time to lo.
@@ -118,25 +129,33 @@ function tproxyOutput(intent: InterceptIntent): Chain {
     priority: "mangle",
     interfaces: "any",
     why: "This host's own traffic: what is marked is routed to lo and comes in again there.",
-    rules: [...sentByUs(intent, "always"), ...notForUs(), {
-      id: "first",
-      during: "intercept",
-      // Untracked packets are left alone: nothing could tell their successors.
-      matches: [{ kind: "tcpFirst" }, { kind: "flowOriginal" }],
-      verdict: { kind: "intercept", remember: true },
-      why: "a new connection is taken and remembered",
-    }, {
-      id: "follow",
-      during: "always",
-      matches: [
-        { kind: "protocol", protocol: "tcp" },
-        { kind: "flowOriginal" },
-        { kind: "mark", of: "flow", value: intent.marks.intercept, negate: false },
-      ],
-      verdict: { kind: "intercept", remember: false },
-      why: "later packets of a remembered connection; answers of services here are none",
-    }],
+    rules: [
+      ...sentByUs(intent, "always"),
+      ...(intent.udp === "tproxy" ? [udpRule("output")] : []),
+      ...(intent.tcp === "tproxy" ? tproxyOutgoing(intent) : []),
+    ],
   };
+}
+
+function tproxyOutgoing(intent: InterceptIntent): Rule[] {
+  return [...notForUs(), {
+    id: "first",
+    during: "intercept",
+    // Untracked packets are left alone: nothing could tell their successors.
+    matches: [{ kind: "tcpFirst" }, { kind: "flowOriginal" }],
+    verdict: { kind: "intercept", remember: true },
+    why: "a new connection is taken and remembered",
+  }, {
+    id: "follow",
+    during: "always",
+    matches: [
+      { kind: "protocol", protocol: "tcp" },
+      { kind: "flowOriginal" },
+      flowMark(intent.marks.intercept),
+    ],
+    verdict: { kind: "intercept", remember: false },
+    why: "later packets of a remembered connection; answers of services here are none",
+  }];
 }
 
 function redirectChains(intent: InterceptIntent): Chain[] {
@@ -183,76 +202,6 @@ function redirectChains(intent: InterceptIntent): Chain[] {
   return chains;
 }
 
-/** Source keep: our sockets towards destinations carry the client's address, so their answers are not to us. */
-function upstreamChains(intent: InterceptIntent): Chain[] {
-  const ours: Match = { kind: "mark", of: "socket", value: intent.marks.bypass, negate: false };
-  return [{
-    name: "keep_output",
-    type: "filter",
-    hook: "output",
-    priority: "raw",
-    interfaces: "any",
-    why:
-      "Our connection to the destination has the client's five-tuple; conntrack must not take them for one.",
-    rules: [{
-      id: "zone",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "tcp" }, packetMark(intent.marks.bypass, false)],
-      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
-      why: "our own connections are tracked apart",
-    }],
-  }, {
-    name: "keep_prerouting",
-    type: "filter",
-    hook: "prerouting",
-    priority: "raw",
-    interfaces: answerInterfaces(intent),
-    why: "The answers, before conntrack looks at them.",
-    rules: [{
-      id: "zone",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "tcp" }, ours],
-      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
-      why: "answers to our own connections are tracked apart",
-    }, {
-      id: "zone-errors",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "icmp" }, ours],
-      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
-      why: "so are the errors about them",
-    }],
-  }, {
-    name: "keep_answers",
-    type: "filter",
-    hook: "prerouting",
-    priority: "mangle",
-    interfaces: answerInterfaces(intent),
-    why: "Answers addressed to the client but meant for our socket.",
-    rules: [{
-      id: "answer",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "tcp" }, { kind: "socket", property: "transparent" }, ours],
-      verdict: { kind: "intercept", remember: false },
-      why: "our socket asked as the client, so the answer is delivered here",
-    }, {
-      id: "error",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "icmp" }, { kind: "socket", property: "transparent" }, ours],
-      verdict: { kind: "intercept", remember: false },
-      why: "unreachable, too big: errors about our packets are addressed to the client as well",
-    }],
-  }];
-}
-
-/** Destinations may also be behind an interface we intercept on. */
-function answerInterfaces(intent: InterceptIntent): string[] {
-  return [...new Set([...intent.from, ...intent.otherInterfaces])];
-}
-
-function packetMark(value: number, negate: boolean): Match {
-  return { kind: "mark", of: "packet", value, negate };
-}
-
 /** Only first packets are asked: an address lookup for every packet of an open connection would be wasted. */
 function notForUs(): Rule[] {
   return [{
@@ -272,17 +221,28 @@ function notForUs(): Rule[] {
 }
 
 function sentByUs(intent: InterceptIntent, during: Rule["during"]): Rule[] {
-  return [{
-    id: "bypass",
+  const reply: Rule = {
+    id: "reply",
     during,
-    matches: [packetMark(intent.marks.bypass, false)],
+    matches: [packetMark(intent.marks.reply)],
     verdict: { kind: "pass" },
-    why: "sent by our own sockets; taking it would be a loop",
-  }, {
-    id: "loopback",
-    during,
-    matches: [{ kind: "outgoing", interface: LOOPBACK }],
-    verdict: { kind: "pass" },
-    why: "stays on this host anyway",
-  }];
+    why: "our answer to a client, in a remote's name",
+  };
+  return [
+    {
+      id: "bypass",
+      during,
+      matches: [packetMark(intent.marks.bypass)],
+      verdict: { kind: "pass" },
+      why: "sent by our own sockets; taking it would be a loop",
+    },
+    ...(intent.udp === "tproxy" ? [reply] : []),
+    {
+      id: "loopback",
+      during,
+      matches: [{ kind: "outgoing", interface: LOOPBACK }],
+      verdict: { kind: "pass" },
+      why: "stays on this host anyway",
+    },
+  ];
 }

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Chain, InterceptIntent, Plan, Rule } from "./plan.ts";
+import type { PortRange } from "../net/port_range.ts";
+import type { BaseChain, Chain, InterceptIntent, Plan, Rule } from "./plan.ts";
 
 /** What is wrong with a plan. */
 export interface PlanIssue {
@@ -18,6 +19,8 @@ export interface PlanIssue {
 export const COMMENT_BYTES = 127;
 /** IFNAMSIZ without the terminating NUL. */
 const INTERFACE_NAME_BYTES = 15;
+/** As the configuration has it; each has a port and a chain. */
+const MAX_WORKERS = 256;
 /** NFT_NAME_MAXLEN is 256; a short limit leaves room in messages and is never met by accident. */
 const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/;
 
@@ -34,12 +37,20 @@ function checkIntent(intent: InterceptIntent): PlanIssue[] {
       add(option, `${value} found, a whole number from ${min} to ${max} wanted`);
     }
   };
-  if (intent.tcp !== "off") {
+  if (intent.tcp !== "off" || intent.udp !== "off") {
     if (intent.from.length === 0 && !intent.local) {
       add("--from", "nothing to intercept: --from IFACE or --local wanted");
     }
     range("--port", intent.port, 1, 65535);
   }
+  if (intent.udp !== "off") {
+    range("--workers", intent.udpWorkers, 1, MAX_WORKERS);
+    const last = intent.port + intent.udpWorkers - 1;
+    if (last > 65535 && intent.port <= 65535) {
+      add("--port", `${intent.port} found: ${intent.udpWorkers} workers take the ports up to ${last}`);
+    }
+  }
+  checkPorts(intent.udpPorts, add);
   checkInterfaces("--from", intent.from, add);
   checkInterfaces("otherInterfaces", intent.otherInterfaces, add);
   if (intent.from.includes("lo")) {
@@ -73,20 +84,40 @@ function checkInterfaces(option: string, names: readonly string[], add: Add): vo
   }
 }
 
+/** nft refuses a set in which ranges overlap. */
+function checkPorts(ranges: readonly PortRange[], add: Add): void {
+  const isPort = (value: number) => Number.isInteger(value) && value >= 1 && value <= 65535;
+  for (const [i, { first, last }] of ranges.entries()) {
+    if (!isPort(first) || !isPort(last) || first > last) {
+      add("--udp-ports", `${first}-${last} found, ports from 1 to 65535 in ascending order wanted`);
+    } else if (ranges.slice(0, i).some((other) => first <= other.last && other.first <= last)) {
+      add("--udp-ports", `${first}-${last} overlaps another range`);
+    }
+  }
+}
+
 function checkMarks({ marks }: InterceptIntent, add: Add): void {
-  const { intercept, bypass, mask } = marks;
+  const { mask, dontFragment } = marks;
   for (const [name, value] of Object.entries(marks)) {
     if (!Number.isInteger(value) || value < 1 || value > 0xffffffff) {
       add(`marks.${name}`, `${value} found, a 32-bit number other than 0 wanted`);
     }
   }
   // >>> 0: JavaScript's bit operations give signed numbers.
-  if ((intercept & mask) >>> 0 !== intercept) {
-    add("marks.intercept", `${hex(intercept)} has bits outside ${hex(mask)}`);
+  const used = new Map<number, string>();
+  for (const name of ["intercept", "bypass", "reply"] as const) {
+    const value = marks[name];
+    if ((value & mask) >>> 0 !== value) {
+      add(`marks.${name}`, `${hex(value)} has bits outside ${hex(mask)}`);
+    }
+    const other = used.get(value);
+    if (other !== undefined) {
+      add(`marks.${name}`, `${hex(value)} found, another value than marks.${other} wanted`);
+    }
+    used.set(value, name);
   }
-  if ((bypass & mask) >>> 0 !== bypass) add("marks.bypass", `${hex(bypass)} has bits outside ${hex(mask)}`);
-  if (intercept === bypass) {
-    add("marks.bypass", `${hex(bypass)} found, another value than marks.intercept wanted`);
+  if ((dontFragment & mask) !== 0 || (dontFragment & (dontFragment - 1)) !== 0) {
+    add("marks.dontFragment", `${hex(dontFragment)} found, one bit outside ${hex(mask)} wanted`);
   }
 }
 
@@ -95,7 +126,9 @@ function hex(value: number): string {
 }
 
 function checkStructure(plan: Plan): PlanIssue[] {
-  const issues: PlanIssue[] = [];
+  const issues: PlanIssue[] = plan.chains.flatMap((chain) => checkTargets(plan, chain));
+  // What follows goes where the rules lead.
+  if (issues.length > 0) return issues;
   const names = new Set<string>();
   for (const chain of plan.chains) {
     if (names.has(chain.name)) issues.push(broken(chain.name, "two chains of this name"));
@@ -106,9 +139,9 @@ function checkStructure(plan: Plan): PlanIssue[] {
       ids.add(rule.id);
       issues.push(...checkComment(chain, rule));
     }
-    issues.push(...checkLoop(plan, chain), ...checkRouted(plan, chain));
+    if (chain.hook !== "none") issues.push(...checkLoop(plan, chain), ...checkRouted(plan, chain));
   }
-  return issues;
+  return [...issues, ...checkUntracked(plan)];
 }
 
 function broken(where: string, what: string): PlanIssue {
@@ -131,28 +164,86 @@ function checkComment(chain: Chain, rule: Rule): PlanIssue[] {
     : [];
 }
 
-/** An output chain that takes traffic must first let our own sockets' packets go, or we would proxy ourselves. */
-function checkLoop(plan: Plan, chain: Chain): PlanIssue[] {
+/**
+ * An output chain that takes traffic must first let our own sockets' packets go, or we would proxy ourselves.
+ * Where it takes datagrams, our answers to clients as well.
+ */
+function checkLoop(plan: Plan, chain: BaseChain): PlanIssue[] {
   if (chain.hook !== "output") return [];
-  const takes = chain.rules.findIndex((rule) =>
-    rule.verdict.kind === "redirect" || rule.verdict.kind === "intercept"
+  const { bypass, reply } = plan.intent.marks;
+  const spared = new Set<number>();
+  for (const rule of chain.rules) {
+    if (rule.verdict.kind === "pass") {
+      const [match, ...others] = rule.matches;
+      if (match?.kind === "mark" && match.of === "packet" && !match.negate && others.length === 0) {
+        spared.add(match.value);
+      }
+    }
+    const isTcp = rule.matches.some((match) =>
+      match.kind === "tcpFirst" || (match.kind === "protocol" && match.protocol === "tcp")
+    );
+    const wanted = isTcp ? [bypass] : [bypass, reply];
+    if (takes(plan, rule) && wanted.some((mark) => !spared.has(mark))) {
+      return [broken(chain.name, "takes our own sockets' packets: a rule for their mark must come first")];
+    }
+  }
+  return [];
+}
+
+function takes(plan: Plan, rule: Rule): boolean {
+  switch (rule.verdict.kind) {
+    case "pass":
+    case "zone":
+    case "untrack":
+      return false;
+    case "tproxy":
+    case "tproxyDatagram":
+    case "redirect":
+    case "intercept":
+      return true;
+    case "goto":
+    case "spread":
+      return innerRules(plan, rule).some((inner) => takes(plan, inner));
+  }
+}
+
+/** The rules of the chains to which `rule` sends packets. */
+function innerRules(plan: Plan, { verdict }: Rule): Rule[] {
+  const names = targets(verdict);
+  return plan.chains.filter(({ name }) => names.includes(name)).flatMap(({ rules }) => rules);
+}
+
+function targets(verdict: Rule["verdict"]): readonly string[] {
+  if (verdict.kind === "goto") return [verdict.chain];
+  return verdict.kind === "spread" ? verdict.chains : [];
+}
+
+/** Chains lead to later chains only, so a packet's way ends. */
+function checkTargets(plan: Plan, chain: Chain): PlanIssue[] {
+  const later = plan.chains.slice(plan.chains.indexOf(chain) + 1);
+  return chain.rules.flatMap(({ id, verdict }) =>
+    targets(verdict)
+      .filter((target) => !later.some(({ name, hook }) => name === target && hook === "none"))
+      .map((target) => broken(`${chain.name}/${id}`, `no inner chain ${target} comes after it`))
   );
-  const spares = chain.rules.findIndex((rule) =>
-    rule.verdict.kind === "pass" && rule.matches.length === 1 &&
-    rule.matches.every((match) =>
-      match.kind === "mark" && match.of === "packet" && !match.negate &&
-      match.value === plan.intent.marks.bypass
+}
+
+/** A tracked answer of ours would be a flow's first packet, and the client's next datagram would pass us by. */
+function checkUntracked({ intent, chains }: Plan): PlanIssue[] {
+  if (intent.udp === "off" || chains.length === 0) return [];
+  const isUntracked = chains.some((chain) =>
+    chain.hook === "output" && chain.priority === "raw" &&
+    chain.rules.some(({ during, matches, verdict }) =>
+      during === "always" && verdict.kind === "untrack" &&
+      matches.some((match) => match.kind === "mark" && match.value === intent.marks.reply)
     )
   );
-  if (takes < 0 || (spares >= 0 && spares < takes)) return [];
-  return [broken(chain.name, "takes our own sockets' packets: a rule for marks.bypass must come first")];
+  return isUntracked ? [] : [broken("marks.reply", "no rule keeps our answers from conntrack")];
 }
 
 /** A marked packet without a route to lo would be forwarded although a socket of ours owns it, and be dropped. */
-function checkRouted(plan: Plan, chain: Chain): PlanIssue[] {
-  const marks = chain.rules.some((rule) =>
-    rule.verdict.kind === "tproxy" || rule.verdict.kind === "intercept"
-  );
+function checkRouted(plan: Plan, chain: BaseChain): PlanIssue[] {
+  const marks = chain.type !== "nat" && chain.rules.some((rule) => takes(plan, rule));
   if (!marks) return [];
   const interfaces = chain.interfaces === "any" ? ["lo"] : chain.interfaces;
   return interfaces

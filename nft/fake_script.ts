@@ -42,9 +42,11 @@ function parseTable(body: string): FakeTable {
   return { flags, comment, chains };
 }
 
-/** The chain's type, hook and policy on the first line, as nft prints them; then a line a rule. */
+/** A base chain's type, hook and policy on the first line, as nft prints them; then a line a rule. */
 function chainLines(body: string): string[] {
-  const [type = "", policy = "", ...rules] = splitStatements(body);
+  const statements = splitStatements(body);
+  if (!statements[0]?.startsWith("type ")) return statements;
+  const [type = "", policy = "", ...rules] = statements;
   return [`${type}; ${policy};`, ...rules];
 }
 

@@ -98,10 +98,11 @@ export interface Plan {
 /** `intercept` takes new flows; `drain` only carries what was taken before. */
 export type Phase = "intercept" | "drain";
 
-/** A list of rules at one place of the packet's way; a packet that no rule decides goes on untouched. */
-export interface Chain {
-  /** Unique in its table. */
-  readonly name: string;
+/** A list of rules. */
+export type Chain = BaseChain | InnerChain;
+
+/** Rules at one place of the packet's way; a packet that no rule decides goes on untouched. */
+export interface BaseChain extends ChainRules {
   /** nft's chain type: what the chain may do to a packet. */
   readonly type: "filter" | "route" | "nat";
   /** Where on the packet's way. */
@@ -110,6 +111,16 @@ export interface Chain {
   readonly priority: "raw" | "mangle" | "dstnat";
   /** Only packets coming in by one of these are looked at; `any` at hooks without an incoming interface. */
   readonly interfaces: "any" | readonly string[];
+}
+
+/** Rules that only packets sent here by `goto` and `spread` meet; undecided, a packet goes on untouched. */
+export interface InnerChain extends ChainRules {
+  readonly hook: "none";
+}
+
+interface ChainRules {
+  /** Unique in its table. */
+  readonly name: string;
   /** Why the chain exists. */
   readonly why: string;
   /** In order; the first whose matches all hold decides. */
@@ -134,9 +145,12 @@ export interface Rule {
 export type Match =
   | { readonly kind: "family"; readonly family: IpFamily }
   /** `icmp` stands for ICMP and ICMPv6. */
-  | { readonly kind: "protocol"; readonly protocol: "tcp" | "icmp" }
+  | { readonly kind: "protocol"; readonly protocol: "tcp" | "udp" | "tcpOrUdp" | "icmp" }
   /** TCP with SYN and none of FIN, RST, ACK: the first packet of a connection. */
   | { readonly kind: "tcpFirst" }
+  | { readonly kind: "udpPorts"; readonly ports: readonly PortRange[] }
+  /** In an IPv4 packet with the don't-fragment bit. */
+  | { readonly kind: "dontFragment" }
   /** Destination is this host, broadcast, multicast or anycast. */
   | { readonly kind: "destinationHere" }
   | { readonly kind: "destinationIn"; readonly family: IpFamily; readonly prefix: string }
@@ -151,7 +165,11 @@ export type Match =
   /** The local socket the packet, or the packet an ICMP error is about, belongs to; no socket, no match. */
   | { readonly kind: "socket"; readonly property: "transparent" | "wildcard" }
   /** The packet goes in the direction of its connection's first packet; untracked packets do not match. */
-  | { readonly kind: "flowOriginal" };
+  | { readonly kind: "flowOriginal" }
+  /** An earlier packet of its flow has got through; untracked packets do not match. */
+  | { readonly kind: "flowSeen" }
+  /** Of a flow that nobody has answered and no tracked flow led to; untracked packets do not match. */
+  | { readonly kind: "flowNew" };
 
 /** What happens to a packet that matched. */
 export type Verdict =
@@ -159,12 +177,20 @@ export type Verdict =
   | { readonly kind: "pass" }
   /** Hand it to the listener without rewriting it, and mark it; with no listener the packet goes on unmarked. */
   | { readonly kind: "tproxy"; readonly port: number }
+  /** The same for a datagram, whose flow is remembered; the mark says `dontFragment` as well, or does not. */
+  | { readonly kind: "tproxyDatagram"; readonly port: number; readonly dontFragment: boolean }
   /** Rewrite its destination to this host's `port`. */
   | { readonly kind: "redirect"; readonly port: number }
   /** Mark the packet for local delivery; `remember`: the whole flow. */
   | { readonly kind: "intercept"; readonly remember: boolean }
   /** Track its connection apart from others with the same five-tuple. */
-  | { readonly kind: "zone"; readonly zone: number };
+  | { readonly kind: "zone"; readonly zone: number }
+  /** Keep it, and what it would begin or answer, from connection tracking and NAT. */
+  | { readonly kind: "untrack" }
+  /** The rules of another chain decide. */
+  | { readonly kind: "goto"; readonly chain: string }
+  /** The rules of one of these chains decide: always the same one for a source address and UDP source port. */
+  | { readonly kind: "spread"; readonly family: IpFamily; readonly chains: readonly string[] };
 
 /** Packets that carry the intercept mark and came in by `incoming` are routed by `table`. */
 export interface IpRule {

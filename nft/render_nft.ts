@@ -8,14 +8,18 @@
  *
  * @module
  */
+import { formatPortRange } from "../net/port_range.ts";
 import { ruleComment } from "./check_plan.ts";
-import type { Chain, Marks, Match, Phase, Plan, Rule, Verdict } from "./plan.ts";
+import type { BaseChain, Chain, Marks, Match, Phase, Plan, Rule, Verdict } from "./plan.ts";
 
 /** `owner`: the table belongs to the nft process that made it and ends with it. `plain`: it stays. */
 export type Hold = "owner" | "plain";
 
 /** First word of the comment of every table of ours. */
 export const TABLE_COMMENT_PREFIX = "pellucid:";
+
+/** Never another one: after a reload every client must still be with the worker that it was with. */
+const SPREAD_SEED = "0x70656c6c";
 
 const PRIORITY = { raw: "raw", mangle: "mangle", dstnat: "-100" } as const;
 
@@ -81,7 +85,7 @@ export function chainComments(chain: Chain, phase: Phase): string[] {
 
 function rulesDuring(chain: Chain, phase: Phase): readonly Rule[] {
   const rules = chain.rules.filter((rule) => phase === "intercept" || rule.during === "always");
-  if (chain.interfaces === "any" || rules.length === 0) return rules;
+  if (chain.hook === "none" || chain.interfaces === "any" || rules.length === 0) return rules;
   return [{ ...SCOPE, why: `only what comes in by ${scopeText(chain.interfaces)}` }, ...rules];
 }
 
@@ -101,15 +105,19 @@ function renderChain(chain: Chain, phase: Phase, marks: Marks): string {
   const lines = [
     `\t# ${chain.why}`,
     `\tchain ${chain.name} {`,
-    `\t\ttype ${chain.type} hook ${chain.hook} priority ${PRIORITY[chain.priority]}; policy accept;`,
+    ...(chain.hook === "none" ? [] : [place(chain)]),
     ...rulesDuring(chain, phase).map((rule) => `\t\t${renderRule(rule, chain, marks)}`),
     "\t}",
   ];
   return lines.join("\n");
 }
 
+function place({ type, hook, priority }: BaseChain): string {
+  return `\t\ttype ${type} hook ${hook} priority ${PRIORITY[priority]}; policy accept;`;
+}
+
 function renderRule(rule: Rule, chain: Chain, marks: Marks): string {
-  const matches = rule.id === SCOPE.id && chain.interfaces !== "any"
+  const matches = rule.id === SCOPE.id && chain.hook !== "none" && chain.interfaces !== "any"
     ? [`iifname != ${nameSet(chain.interfaces)}`]
     : rule.matches.map((match) => renderMatch(match, marks));
   return [...matches, renderVerdict(rule.verdict, marks), `comment "${ruleComment(rule)}"`].join(" ");
@@ -119,6 +127,7 @@ function nameSet(names: readonly string[]): string {
   return names.length === 1 ? `"${names[0]}"` : `{ ${names.map((name) => `"${name}"`).join(", ")} }`;
 }
 
+const PROTOCOLS = { tcp: "tcp", udp: "udp", tcpOrUdp: "{ tcp, udp }", icmp: "{ icmp, ipv6-icmp }" } as const;
 const MARK_EXPRESSION = { packet: "meta mark", flow: "ct mark", socket: "socket mark" } as const;
 
 function renderMatch(match: Match, marks: Marks): string {
@@ -126,9 +135,13 @@ function renderMatch(match: Match, marks: Marks): string {
     case "family":
       return `meta nfproto ${match.family === 4 ? "ipv4" : "ipv6"}`;
     case "protocol":
-      return `meta l4proto ${match.protocol === "icmp" ? "{ icmp, ipv6-icmp }" : match.protocol}`;
+      return `meta l4proto ${PROTOCOLS[match.protocol]}`;
     case "tcpFirst":
       return "tcp flags & (fin | syn | rst | ack) == syn";
+    case "udpPorts":
+      return `udp dport { ${match.ports.map(formatPortRange).join(", ")} }`;
+    case "dontFragment":
+      return "ip frag-off & 0x4000 != 0";
     case "destinationHere":
       return "fib daddr type { local, broadcast, anycast, multicast }";
     case "destinationIn":
@@ -145,27 +158,52 @@ function renderMatch(match: Match, marks: Marks): string {
       return `socket ${match.property} 1`;
     case "flowOriginal":
       return "ct direction original";
+    case "flowSeen":
+      return "ct status confirmed";
+    case "flowNew":
+      return "ct state new";
   }
 }
 
 function renderVerdict(verdict: Verdict, marks: Marks): string {
-  // Other programs' bits of the mark stay as they are.
-  const write = (what: "meta mark" | "ct mark") =>
-    `${what} set ${what} & ${hex(~marks.mask >>> 0)} | ${hex(marks.intercept)}`;
   switch (verdict.kind) {
     case "pass":
       return "accept";
     case "tproxy":
       // tproxy ends the rule when there is no listener, so the mark comes after it: the packet then goes on
       // unmarked. The other order would send it to lo, where nobody listens.
-      return `tproxy to :${verdict.port} ${write("meta mark")} accept`;
+      return `tproxy to :${verdict.port} ${mark("meta", marks.mask, marks.intercept)} accept`;
+    case "tproxyDatagram": {
+      const bits = marks.intercept + (verdict.dontFragment ? marks.dontFragment : 0);
+      // nft must be told a family where the matches name one.
+      return `tproxy ${verdict.dontFragment ? "ip " : ""}to :${verdict.port} ` +
+        `${mark("meta", marks.mask + marks.dontFragment, bits)} ${
+          mark("ct", marks.mask, marks.intercept)
+        } accept`;
+    }
     case "redirect":
       return `redirect to :${verdict.port}`;
-    case "intercept":
-      return `${verdict.remember ? `${write("ct mark")} ` : ""}${write("meta mark")} accept`;
+    case "intercept": {
+      const flow = verdict.remember ? `${mark("ct", marks.mask, marks.intercept)} ` : "";
+      return `${flow}${mark("meta", marks.mask, marks.intercept)} accept`;
+    }
     case "zone":
       return `ct zone set ${verdict.zone}`;
+    case "untrack":
+      return "notrack accept";
+    case "goto":
+      return `goto ${verdict.chain}`;
+    case "spread": {
+      const source = verdict.family === 4 ? "ip saddr" : "ip6 saddr";
+      const map = verdict.chains.map((chain, i) => `${i} : goto ${chain}`).join(", ");
+      return `jhash ${source} . udp sport mod ${verdict.chains.length} seed ${SPREAD_SEED} vmap { ${map} }`;
+    }
   }
+}
+
+/** Other programs' bits of the mark stay as they are. */
+function mark(of: "meta" | "ct", mask: number, value: number): string {
+  return `${of} mark set ${of} mark & ${hex(~mask >>> 0)} | ${hex(value)}`;
 }
 
 function hex(value: number): string {

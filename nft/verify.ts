@@ -35,7 +35,10 @@ export function planForHost(plan: Plan, host: Pick<HostFacts, "ipv6">): Plan {
   const isV4 = (entry: { family: IpFamily }) => entry.family === 4;
   return {
     ...plan,
-    chains: plan.chains.map((chain) => ({ ...chain, rules: [NO_IPV6, ...chain.rules] })),
+    chains: plan.chains.map((chain) =>
+      // An inner chain is met only through these.
+      chain.hook === "none" ? chain : { ...chain, rules: [NO_IPV6, ...chain.rules] }
+    ),
     ipRules: plan.ipRules.filter(isV4),
     routes: plan.routes.filter(isV4),
   };
