@@ -7,6 +7,7 @@ import {
   AF_INET,
   archOf,
   Arena,
+  type Block,
   checked,
   EINPROGRESS,
   encodeSockaddr,
@@ -24,12 +25,20 @@ import { parseEndpoint } from "../net/mod.ts";
 /** System calls, memory for their arguments, and the descriptors opened through it, closed in the end. */
 export class Loopback implements Disposable {
   readonly sys: Syscalls = openSyscalls();
-  readonly arena = new Arena(256 * 1024);
-  readonly sockets = new SocketFactory(this.sys, this.arena);
-  readonly #address = this.arena.allocate(28);
-  readonly #pair = this.arena.allocate(8);
+  readonly arena: Arena;
+  readonly sockets: SocketFactory;
+  readonly #address: Block;
+  readonly #pair: Block;
   readonly #toClose: number[] = [];
   readonly #reactors: Reactor[] = [];
+
+  /** @param arenaBytes for what the test allocates. */
+  constructor(arenaBytes = 256 * 1024) {
+    this.arena = new Arena(arenaBytes);
+    this.sockets = new SocketFactory(this.sys, this.arena);
+    this.#address = this.arena.allocate(28);
+    this.#pair = this.arena.allocate(8);
+  }
 
   openReactor(): Reactor {
     const reactor = new Reactor(this.sys, this.arena, archOf());
