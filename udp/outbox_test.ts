@@ -1,7 +1,6 @@
 import {
   AF_INET,
   AF_INET6,
-  checked,
   EAGAIN,
   ECONNREFUSED,
   EINVAL,
