@@ -45,7 +45,10 @@ export class ErrorQueue implements IcmpError {
   code = 0;
   /** The MTU that would have fitted, when `errno` is EMSGSIZE. */
   info = 0;
-  /** sockaddr of where the datagram had been sent; its family is 0 when the kernel does not tell. */
+  /**
+   * sockaddr of where the datagram had been sent. In errors of this host for IPv4 the port is the one that the socket
+   * is connected to, 0 if it is not (ip_local_error).
+   */
   readonly destination: Uint8Array;
   /** sockaddr, port 0, of the host that sent the ICMP message; its family is 0 for errors of this host. */
   readonly offender = new Uint8Array(SOCKADDR_IN6_BYTES);
