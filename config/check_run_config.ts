@@ -15,6 +15,8 @@ const LONGEST_MS = 7 * 24 * 3600 * 1000;
 /** RFC 4787, REQ-5: no mapping may expire earlier. */
 const SHORTEST_UDP_MS = 120_000;
 const DNS_PORT = 53;
+/** Nobody would wait for the last of more. */
+const MOST_RESOLVERS = 8;
 
 /** Every issue, in the order of the flags in the help; empty when there is none. */
 export function checkRunConfig(config: RunConfig): ConfigIssue[] {
@@ -121,6 +123,9 @@ function* checkDns({ udp, udpPorts, dns }: RunConfig): Generator<ConfigIssue> {
       wanted: `port ${DNS_PORT} among them`,
       hint: "--dns answers what is sent to that port",
     };
+  }
+  if (dns.length > MOST_RESOLVERS) {
+    yield { path: "--dns", found: `${dns.length} resolvers`, wanted: `at most ${MOST_RESOLVERS}` };
   }
   const seen = new Set<string>();
   for (const resolver of dns) {

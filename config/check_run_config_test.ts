@@ -49,6 +49,7 @@ Deno.test("checkRunConfig: each issue names its flag and what was found", () => 
     [{ udpTimeoutMs: 0 }, "--udp-timeout", "0"],
     [{ dns: [RESOLVER], udp: "off" }, "--dns, --udp", "resolvers and off"],
     [{ dns: [RESOLVER], udpPorts: [{ first: 54, last: 99 }] }, "--dns, --udp-ports", "54-99"],
+    [{ dns: [1, 2, 3, 4, 5, 6, 7, 8, 9].map((port) => ({ ...RESOLVER, port })) }, "--dns", "9 resolvers"],
     [{ dns: [RESOLVER, RESOLVER] }, "--dns", "192.0.2.53:53 twice"],
     [{ dns: [{ ...RESOLVER, port: 0 }] }, "--dns", "192.0.2.53:0"],
     [{ dns: [{ address: ANY_V6, port: 53 }] }, "--dns", "[::]:53"],

@@ -19,7 +19,7 @@ import { foreignInterception, type Interception } from "./interception.ts";
 import { NftInterception } from "./nft_interception.ts";
 import { preflight } from "./preflight.ts";
 import { Supervisor } from "./supervisor.ts";
-import { workerConfigs } from "./worker_configs.ts";
+import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
 import { deathHint, explainWorkerStart } from "./worker_failure.ts";
 import { type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
 
@@ -103,8 +103,7 @@ export class App {
     this.#emit({ event: "starting", pid: Deno.pid, workers: config.workers });
     const { netAdmin } = await preflight(config);
     const budget = this.#shareFds();
-    // Without the capability there is no rule of ours either that the mark would be for.
-    const configs = workerConfigs(config, budget, netAdmin ? DEFAULT_KERNEL_NUMBERS.marks.bypass : 0);
+    const configs = workerConfigs(config, budget, netAdmin ? DEFAULT_KERNEL_NUMBERS.marks : NO_MARKS);
     const flowLog = config.flows
       ? new FlowLog(configs.flatMap(({ flowRing }) => flowRing ?? []), this.#emit)
       : undefined;
@@ -119,11 +118,14 @@ export class App {
         event: "ready",
         pid: Deno.pid,
         mode: config.tcp,
+        udp: config.udp,
         source: config.source,
         listeners: listeners.tcp,
+        udpListeners: listeners.udp,
         workers: config.workers,
         rules: interception.summary,
         maxConnections: budget.maxConnections,
+        maxSessions: budget.maxSessions,
         startMs: Math.round(performance.now()),
       });
     } catch (error) {
@@ -135,19 +137,27 @@ export class App {
   }
 
   #shareFds(): FdBudget {
-    const { workers, maxConnections } = this.#config;
     const hardLimit = parseHardFdLimit(Deno.readTextFileSync("/proc/self/limits"));
-    const budget = shareFds(hardLimit, workers, maxConnections);
-    if (budget.lowered) {
-      this.#emit({
-        event: "warning",
-        code: "max-connections-lowered",
-        message: `--max-connections: ${maxConnections} found, lowered to ${budget.maxConnections}: ` +
-          `the limit of open files is ${hardLimit}`,
-        hint: "raise the hard limit (`ulimit -Hn`, LimitNOFILE=)",
-      });
-    }
+    const budget = shareFds(hardLimit, this.#config);
+    this.#tellIfLowered("max-connections", this.#config.maxConnections, budget.maxConnections, hardLimit);
+    this.#tellIfLowered("max-sessions", this.#config.maxSessions, budget.maxSessions, hardLimit);
     return budget;
+  }
+
+  #tellIfLowered(
+    flag: "max-connections" | "max-sessions",
+    asked: number | undefined,
+    granted: number,
+    hardLimit: number,
+  ): void {
+    // Nothing is granted to a protocol that is off.
+    if (asked === undefined || granted === 0 || granted >= asked) return;
+    this.#emit({
+      event: "warning",
+      code: `${flag}-lowered`,
+      message: `--${flag}: ${asked} found, lowered to ${granted}: the limit of open files is ${hardLimit}`,
+      hint: "raise the hard limit (`ulimit -Hn`, LimitNOFILE=)",
+    });
   }
 
   #observeWorkers(flowLog: FlowLog | undefined): SlotObserver {
@@ -185,8 +195,8 @@ export class App {
     if (running === undefined) return true;
     const { configs, supervisor, interception, flowLog } = running;
     const timeoutMs = this.#isForced ? 0 : this.#config.drainTimeoutMs;
-    const openConnections = sumCounters(configs.map(({ stats }) => stats)).tcpOpenNow;
-    this.#emit({ event: "draining", openConnections, timeoutMs });
+    const { tcpOpenNow, udpSessionsNow } = sumCounters(configs.map(({ stats }) => stats));
+    this.#emit({ event: "draining", openConnections: tcpOpenNow, openSessions: udpSessionsNow, timeoutMs });
     const isLettingPass = await this.#attempt("drain-failed", () => interception.enterDrain());
     // Workers that drain do not listen: rules that still take new connections would have them refused.
     const revertedEarly = isLettingPass ? undefined : await this.#revert(interception);

@@ -32,6 +32,7 @@ function watch(worker: string, change?: Partial<RunConfig>, failing?: Step) {
   const unprivileged: RunConfig = {
     ...defaultRunConfig(),
     tcp: "redirect",
+    udp: "off",
     rules: "none",
     workers: 1,
     port: freePort(),

@@ -11,26 +11,46 @@ export function describeEvent(event: AppEvent): string {
     case "starting":
       return `starting: ${count(event.workers, "worker")}, pid ${event.pid}`;
     case "ready": {
-      const kept = event.source === "keep" ? ", client addresses kept" : "";
-      return `ready: ${event.mode} on ${event.listeners.join(", ")}${kept}; ${event.rules}; ` +
-        `${count(event.workers, "worker")}, ${event.maxConnections} connections at most, ` +
-        `pid ${event.pid}, ${Math.round(event.startMs)} ms`;
+      const hasTcp = event.mode !== "off", hasUdp = event.udp !== "off";
+      const carried = [
+        ...(hasTcp ? [`TCP (${event.mode}) on ${event.listeners.join(", ")}`] : []),
+        ...(hasUdp ? [`UDP on ${joinPorts(event.udpListeners).join(", ")}`] : []),
+        ...(event.source === "keep" ? ["client addresses kept"] : []),
+        event.rules,
+      ];
+      const limits = [
+        ...(hasTcp ? [`${event.maxConnections} connections`] : []),
+        ...(hasUdp ? [`${event.maxSessions} sessions`] : []),
+      ];
+      return `ready: ${carried.join("; ")}; ${count(event.workers, "worker")}, ` +
+        `${limits.join(" and ")} at most, pid ${event.pid}, ${Math.round(event.startMs)} ms`;
     }
     case "flow": {
       const local = event.local === undefined ? "" : ` from ${event.local}`;
       return `flow: ${event.proto} ${event.client} -> ${event.destination}${local}: ` +
-        `${formatBytes(event.bytesUp)} up, ${formatBytes(event.bytesDown)} down, ` +
+        `${carried(event.bytesUp, event.datagramsUp)} up, ${
+          carried(event.bytesDown, event.datagramsDown)
+        } down, ` +
         `${formatMs(event.durationMs)}, ${event.end.reason} by ${event.end.side}`;
     }
-    case "draining":
-      if (event.openConnections === 0) return "draining: no connection is open";
-      return `draining: ${count(event.openConnections, "connection")} open, ` +
+    case "draining": {
+      const { openConnections, openSessions } = event;
+      const open = [
+        ...(openConnections > 0 ? [count(openConnections, "connection")] : []),
+        ...(openSessions > 0 ? [count(openSessions, "session")] : []),
+      ];
+      if (open.length === 0) return "draining: nothing is open";
+      return `draining: ${open.join(" and ")} open, ` +
         `${formatMs(event.timeoutMs)} at most; a second signal ends them`;
+    }
     case "stopped": {
-      const { tcpFinished, tcpDialFailed, tcpBytesUp, tcpBytesDown } = event.totals;
+      const { tcpFinished, tcpDialFailed, tcpBytesUp, tcpBytesDown, udpSessionsOpened } = event.totals;
+      const { udpDatagramsUp, udpBytesUp, udpDatagramsDown, udpBytesDown } = event.totals;
+      const sessions = udpSessionsOpened === 0 ? "" : `; ${count(udpSessionsOpened, "session")}, ` +
+        `${carried(udpBytesUp, udpDatagramsUp)} up, ${carried(udpBytesDown, udpDatagramsDown)} down`;
       return `stopped${event.forced ? " by force" : ""} after ${formatMs(event.upMs)}: ` +
         `${count(tcpFinished, "connection")} carried, ${tcpDialFailed} not connected, ` +
-        `${formatBytes(tcpBytesUp)} up, ${formatBytes(tcpBytesDown)} down`;
+        `${formatBytes(tcpBytesUp)} up, ${formatBytes(tcpBytesDown)} down${sessions}`;
     }
     case "error":
       return `${event.message}${hinted(event.hint)}`;
@@ -57,6 +77,26 @@ function hinted(hint: string | undefined): string {
 
 function count(n: number, noun: string): string {
   return `${n} ${noun}${n === 1 ? "" : "s"}`;
+}
+
+/** What went one way: bytes, and of UDP the datagrams they came in. */
+function carried(bytes: number, datagrams: number | undefined): string {
+  const size = formatBytes(bytes);
+  return datagrams === undefined ? size : `${count(datagrams, "datagram")} (${size})`;
+}
+
+/** Listeners on the ports of several workers, one text an address: `0.0.0.0:7870-7873`. */
+function joinPorts(listeners: readonly string[]): string[] {
+  const ports = new Map<string, number[]>();
+  for (const listener of listeners) {
+    const colon = listener.lastIndexOf(":");
+    const address = listener.slice(0, colon);
+    ports.set(address, [...ports.get(address) ?? [], Number(listener.slice(colon + 1))]);
+  }
+  return [...ports].map(([address, each]) => {
+    const first = Math.min(...each), last = Math.max(...each);
+    return first === last ? `${address}:${first}` : `${address}:${first}-${last}`;
+  });
 }
 
 /** Binary units, as tools that measure transfers print them: `812 B`, `1.5 MiB`. */

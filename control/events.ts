@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { LogLevel, SourceMode, TcpMode } from "../config/mod.ts";
+import type { LogLevel, SourceMode, TcpMode, UdpMode } from "../config/mod.ts";
 import type { FlowEnd } from "../dataplane/flow_ring.ts";
 import type { CounterName } from "../dataplane/stats.ts";
 import type { Protocol } from "../net/mod.ts";
@@ -13,16 +13,22 @@ import type { Protocol } from "../net/mod.ts";
 export interface AppEvents {
   /** The first steps begin. */
   starting: { pid: number; workers: number };
-  /** Everything is in place: from now on connections are intercepted. */
+  /** Everything is in place: from now on traffic is intercepted. */
   ready: {
     pid: number;
+    /** Of TCP. */
     mode: TcpMode;
+    udp: UdpMode;
     source: SourceMode;
+    /** Of TCP: every worker has the same ones. */
     listeners: readonly string[];
+    /** Of all workers: each has its own. */
+    udpListeners: readonly string[];
     workers: number;
     /** The rules in one line; what they intercept, or that they are not ours. */
     rules: string;
     maxConnections: number;
+    maxSessions: number;
     /** From the start of the process. */
     startMs: number;
   };
@@ -41,8 +47,8 @@ export interface AppEvents {
     durationMs: number;
     end: FlowEnd;
   };
-  /** New connections pass us by; open ones are carried on. */
-  draining: { openConnections: number; timeoutMs: number };
+  /** What is new passes us by; open connections and sessions are carried on. */
+  draining: { openConnections: number; openSessions: number; timeoutMs: number };
   /** All is undone. */
   stopped: { upMs: number; forced: boolean; totals: Record<CounterName, number> };
   /** Something failed. After `ready` the proxy carries on as far as it can. */

@@ -1,34 +1,86 @@
 import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/assert.ts";
-import { parseHardFdLimit, shareFds } from "./fd_budget.ts";
+import { defaultRunConfig } from "../config/mod.ts";
+import { type FdBudget, type FdDemand, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { parseInterfaceNames } from "./interfaces.ts";
-import { hasNetAdmin } from "./preflight.ts";
+import { parseUdpPorts } from "./listener_ports.ts";
+import { hasCapability } from "./preflight.ts";
 import { isHangupIgnored } from "./signals.ts";
 import { clientTableBytes } from "./worker_configs.ts";
 
-Deno.test("shareFds: connections, pipes and the reserve never exceed the limit", () => {
+const BOTH: FdDemand = { ...defaultRunConfig(), workers: 2 };
+
+/** Descriptors that a budget stands for. */
+function fdsOf(budget: FdBudget, workers: number): number {
+  const each = 2 * budget.maxPipesPerWorker + budget.maxReplySocketsPerWorker;
+  return 2 * budget.maxConnections + budget.maxSessions + workers * each;
+}
+
+Deno.test("shareFds: what is granted and the reserve never exceed the limit", () => {
+  const wishes: Partial<FdDemand>[] = [
+    {},
+    { udp: "off" },
+    { tcp: "off" },
+    { maxConnections: 4_000_000 },
+    { maxSessions: 4_000_000 },
+    { maxConnections: 4_000_000, maxSessions: 4_000_000 },
+  ];
   for (const hard of [1024, 4096, 20_000, 1_048_576]) {
     for (const workers of [1, 2, 4, 16]) {
-      const { maxConnections, maxPipesPerWorker } = shareFds(hard, workers, undefined);
-      assertLessOrEqual(
-        2 * maxConnections + 2 * maxPipesPerWorker * workers + 256,
-        hard,
-        `${hard}, ${workers}`,
-      );
-      assertGreaterOrEqual(maxPipesPerWorker, 1);
+      for (const wish of wishes) {
+        const budget = shareFds(hard, { ...BOTH, ...wish, workers });
+        const told = JSON.stringify({ hard, workers, ...wish, ...budget });
+        assertLessOrEqual(fdsOf(budget, workers) + 256, hard, told);
+        assertEquals(budget.maxConnections >= 1 && budget.maxPipesPerWorker >= 1, wish.tcp !== "off", told);
+        assertEquals(
+          budget.maxSessions >= 1 && budget.maxReplySocketsPerWorker >= 1,
+          wish.udp !== "off",
+          told,
+        );
+      }
     }
   }
 });
 
-Deno.test("shareFds: 65,536 connections where descriptors allow, and only a wish is said to be lowered", () => {
-  assertEquals(shareFds(1_048_576, 2, undefined).maxConnections, 65_536);
-  assertEquals(shareFds(Infinity, 2, 100_000), {
+Deno.test("shareFds: 65,536 connections and as many sessions where descriptors allow, or what was asked for", () => {
+  const { maxConnections, maxSessions } = shareFds(262_144, { ...BOTH, workers: 4 });
+  assertEquals([maxConnections, maxSessions], [65_536, 65_536]);
+  assertEquals(shareFds(Infinity, { ...BOTH, maxConnections: 100_000, maxSessions: 200_000 }), {
     maxConnections: 100_000,
     maxPipesPerWorker: 512,
-    lowered: false,
+    maxSessions: 200_000,
+    maxReplySocketsPerWorker: 1024,
   });
-  assertEquals(shareFds(20_000, 2, undefined).lowered, false);
-  assertEquals(shareFds(20_000, 2, 65_536).lowered, true);
-  assertEquals(shareFds(20_000, 2, 9_000), { maxConnections: 9_000, maxPipesPerWorker: 312, lowered: false });
+  assertEquals(shareFds(Infinity, BOTH).maxSessions, 65_536);
+});
+
+Deno.test("shareFds: too few for both are shared, and what was asked for comes before what was not", () => {
+  const { maxConnections, maxSessions } = shareFds(20_000, BOTH);
+  assertLessOrEqual(Math.abs(maxConnections - maxSessions), 1);
+  // 17,246 are left for both.
+  assertGreaterOrEqual(fdsOf(shareFds(20_000, BOTH), 2), 20_000 - 256 - 2);
+  assertEquals(shareFds(20_000, { ...BOTH, maxSessions: 9_000 }).maxSessions, 9_000);
+  assertEquals(shareFds(20_000, { ...BOTH, maxConnections: 8_000 }).maxConnections, 8_000);
+  // Even then the other side is left something.
+  assertGreaterOrEqual(shareFds(20_000, { ...BOTH, maxConnections: 100_000 }).maxSessions, 1_000);
+  assertGreaterOrEqual(shareFds(20_000, { ...BOTH, maxSessions: 100_000 }).maxConnections, 500);
+  // Who needs less than its part leaves the rest to the other.
+  const few = shareFds(20_000, { ...BOTH, maxConnections: 100, maxSessions: 100_000 });
+  assertEquals([few.maxConnections, few.maxSessions], [100, 17_046]);
+});
+
+Deno.test("shareFds: alone, TCP or UDP has all descriptors", () => {
+  assertEquals(shareFds(20_000, { ...BOTH, udp: "off", maxConnections: 9_000 }), {
+    maxConnections: 9_000,
+    maxPipesPerWorker: 312,
+    maxSessions: 0,
+    maxReplySocketsPerWorker: 0,
+  });
+  assertEquals(shareFds(20_000, { ...BOTH, tcp: "off" }), {
+    maxConnections: 0,
+    maxPipesPerWorker: 0,
+    maxSessions: 18_494,
+    maxReplySocketsPerWorker: 625,
+  });
 });
 
 Deno.test("parseHardFdLimit: the second number of /proc/self/limits", () => {
@@ -47,13 +99,32 @@ Deno.test("clientTableBytes: eight bytes a slot, a power of two, at most half fu
   assertEquals(clientTableBytes(65_536), 8 * 131_072);
 });
 
-Deno.test("hasNetAdmin: bit 12 of the effective set", () => {
+Deno.test("hasCapability: its bit of the effective set", () => {
   const status = (effective: string) =>
     `CapInh:\tffffffffffffffff\nCapPrm:\tffffffffffffffff\nCapEff:\t${effective}\n`;
-  assertEquals(hasNetAdmin(status("000001ffffffffff")), true);
-  assertEquals(hasNetAdmin(status("0000000000001000")), true);
-  assertEquals(hasNetAdmin(status("0000000000002fff")), false);
-  assertEquals(hasNetAdmin(status("0000000000000000")), false);
+  const cases: [effective: string, netAdmin: boolean, bindService: boolean][] = [
+    ["000001ffffffffff", true, true],
+    ["0000000000001000", true, false],
+    ["0000000000002fff", false, true],
+    ["0000000000002bff", false, false],
+    ["0000000000000000", false, false],
+  ];
+  for (const [effective, netAdmin, bindService] of cases) {
+    assertEquals(hasCapability(status(effective), "CAP_NET_ADMIN"), netAdmin, effective);
+    assertEquals(hasCapability(status(effective), "CAP_NET_BIND_SERVICE"), bindService, effective);
+  }
+});
+
+Deno.test("parseUdpPorts: the local port of every line of /proc/net/udp and udp6", () => {
+  const head =
+    "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout\n";
+  const v4 = head +
+    " 2318: 3500007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000   991        0 1 2 0 0\n" +
+    "12345: 00000000:1EBE 0100007F:0001 01 00000000:00000000 00:00000000 00000000     0        0 1 2 0 0\n";
+  assertEquals(parseUdpPorts(v4), [53, 7870]);
+  const any = "0".repeat(32);
+  assertEquals(parseUdpPorts(`${head}  7: ${any}:FFFF ${any}:0000 07 00000000:00000000\n`), [65_535]);
+  assertEquals(parseUdpPorts(head), []);
 });
 
 Deno.test("isHangupIgnored: the lowest bit of the ignored set, as under nohup", () => {

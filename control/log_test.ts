@@ -1,4 +1,5 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "../tests/assert.ts";
+import { type CounterName, sumCounters } from "../dataplane/stats.ts";
 import { describeEvent, formatBytes, formatMs } from "./event_text.ts";
 import type { AppEvent } from "./events.ts";
 import { type LogOptions, openLog } from "./log.ts";
@@ -88,8 +89,67 @@ Deno.test("formatBytes, formatMs: units that people read", () => {
   ]);
 });
 
-Deno.test("describeEvent: with no open connection a drain promises no wait", () => {
-  const draining = { event: "draining", timeoutMs: 30_000 } as const;
-  assertEquals(describeEvent({ ...draining, openConnections: 0 }), "draining: no connection is open");
-  assertStringIncludes(describeEvent({ ...draining, openConnections: 1 }), "1 connection open, 30");
+Deno.test("describeEvent: with nothing open a drain promises no wait", () => {
+  const draining = (openConnections: number, openSessions: number) =>
+    describeEvent({ event: "draining", timeoutMs: 30_000, openConnections, openSessions });
+  assertEquals(draining(0, 0), "draining: nothing is open");
+  assertStringIncludes(draining(1, 0), ": 1 connection open, 30");
+  assertStringIncludes(draining(0, 2), ": 2 sessions open, 30");
+  assertStringIncludes(draining(3, 1), ": 3 connections and 1 session open, 30");
+});
+
+const READY: AppEvent = {
+  event: "ready",
+  pid: 7,
+  mode: "tproxy",
+  udp: "tproxy",
+  source: "own",
+  listeners: ["[::]:7870", "0.0.0.0:7870"],
+  udpListeners: ["[::]:7870", "0.0.0.0:7870", "[::]:7871", "0.0.0.0:7871"],
+  workers: 2,
+  rules: "fake rules",
+  maxConnections: 100,
+  maxSessions: 200,
+  startMs: 50,
+};
+
+Deno.test("describeEvent: ready tells TCP and UDP, each where it is carried", () => {
+  assertEquals(
+    describeEvent(READY),
+    "ready: TCP (tproxy) on [::]:7870, 0.0.0.0:7870; UDP on [::]:7870-7871, 0.0.0.0:7870-7871; fake rules; " +
+      "2 workers, 100 connections and 200 sessions at most, pid 7, 50 ms",
+  );
+  assertEquals(
+    describeEvent({ ...READY, mode: "redirect", udp: "off", udpListeners: [], source: "keep" }),
+    "ready: TCP (redirect) on [::]:7870, 0.0.0.0:7870; client addresses kept; fake rules; " +
+      "2 workers, 100 connections at most, pid 7, 50 ms",
+  );
+  assertEquals(
+    describeEvent({ ...READY, mode: "off", listeners: [], workers: 1, udpListeners: ["0.0.0.0:7870"] }),
+    "ready: UDP on 0.0.0.0:7870; fake rules; 1 worker, 200 sessions at most, pid 7, 50 ms",
+  );
+});
+
+Deno.test("describeEvent: a UDP flow and the totals tell datagrams, TCP alone does not", () => {
+  const flow = describeEvent({ ...FLOW, proto: "udp", datagramsUp: 1, datagramsDown: 3 });
+  assertStringIncludes(flow, ": 1 datagram (81 B) up, 3 datagrams (1.5 KiB) down, 13 ms, closed by upstream");
+  assertStringIncludes(describeEvent(FLOW), ": 81 B up, 1.5 KiB down, 13 ms, ");
+  const stopped = (counters: Partial<Record<CounterName, number>>) =>
+    describeEvent({
+      event: "stopped",
+      upMs: 1500,
+      forced: false,
+      totals: { ...sumCounters([]), tcpFinished: 1, tcpBytesUp: 10, ...counters },
+    });
+  assertEquals(stopped({}), "stopped after 1.5 s: 1 connection carried, 0 not connected, 10 B up, 0 B down");
+  assertStringIncludes(
+    stopped({
+      udpSessionsOpened: 2,
+      udpDatagramsUp: 5,
+      udpBytesUp: 2048,
+      udpDatagramsDown: 1,
+      udpBytesDown: 9,
+    }),
+    "10 B up, 0 B down; 2 sessions, 5 datagrams (2.0 KiB) up, 1 datagram (9 B) down",
+  );
 });

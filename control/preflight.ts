@@ -8,6 +8,7 @@
  */
 import type { RunConfig } from "../config/mod.ts";
 import { listInterfaces } from "./interfaces.ts";
+import { waitForPorts } from "./listener_ports.ts";
 import { StartError } from "./start_error.ts";
 
 /** What the host grants. */
@@ -16,26 +17,34 @@ export interface HostGrants {
   readonly netAdmin: boolean;
 }
 
-/** Bit of CAP_NET_ADMIN in a capability set, linux/capability.h. */
-const CAP_NET_ADMIN = 12n;
+/** Bits of a capability set, linux/capability.h. */
+const CAPABILITY_BITS = { CAP_NET_BIND_SERVICE: 10n, CAP_NET_ADMIN: 12n } as const;
+type Capability = keyof typeof CAPABILITY_BITS;
 
-/** How long a port may stay taken: a predecessor that was killed is still being taken apart by the kernel. */
-const PORT_WAIT_MS = 500;
-const PORT_RETRY_MS = 50;
+/** Ports below are privileged where no sysctl says otherwise. */
+const UNPRIVILEGED_PORT_START = 1024;
 
 /** @throws {StartError} for the first thing that is in the way. */
 export async function preflight(config: RunConfig): Promise<HostGrants> {
-  const netAdmin = hasNetAdmin(Deno.readTextFileSync("/proc/self/status"));
+  const status = Deno.readTextFileSync("/proc/self/status");
+  const netAdmin = hasCapability(status, "CAP_NET_ADMIN");
   if (!netAdmin) checkUnprivileged(config);
+  if (answersFromLowPorts(config) && !hasCapability(status, "CAP_NET_BIND_SERVICE")) {
+    throw new StartError(
+      "not-permitted",
+      "privilege: CAP_NET_BIND_SERVICE missing, wanted to answer UDP clients from low ports, such as 53 for DNS",
+      "grant it beside CAP_NET_ADMIN (AmbientCapabilities= in a systemd unit), or leave UDP alone with --udp off",
+    );
+  }
   checkInterfaces(config.from);
-  await waitForPort(config.port);
+  await waitForPorts(config);
   return { netAdmin };
 }
 
-/** Whether the effective set in the text of /proc/self/status holds CAP_NET_ADMIN. */
-export function hasNetAdmin(status: string): boolean {
+/** Whether the effective set in the text of /proc/self/status holds the capability. */
+export function hasCapability(status: string, capability: Capability): boolean {
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? "0";
-  return (BigInt(`0x${effective}`) >> CAP_NET_ADMIN & 1n) === 1n;
+  return (BigInt(`0x${effective}`) >> CAPABILITY_BITS[capability] & 1n) === 1n;
 }
 
 /** Without CAP_NET_ADMIN a plain listener is all there can be. */
@@ -48,6 +57,8 @@ function checkUnprivileged(config: RunConfig): void {
     ? "to keep client addresses (IP_TRANSPARENT)"
     : config.local
     ? "to mark our own connections (SO_MARK), or the rules would send them back to us"
+    : config.udp === "tproxy"
+    ? "for UDP (IP_TRANSPARENT), which --udp off leaves alone"
     : undefined;
   if (why === undefined) return;
   throw new StartError(
@@ -56,6 +67,23 @@ function checkUnprivileged(config: RunConfig): void {
     "run as root (sudo) or with that capability; `pellucid demo` shows it all without, " +
       "and `unshare -Urn` opens a shell with it in a network of its own",
   );
+}
+
+/** Answers to a client come from the port that it dialled, which takes a privilege where the port is a low one. */
+function answersFromLowPorts({ udp, udpPorts }: RunConfig): boolean {
+  if (udp === "off") return false;
+  const start = unprivilegedPortStart();
+  return udpPorts.length === 0 ? start > 1 : udpPorts.some(({ first }) => first < start);
+}
+
+function unprivilegedPortStart(): number {
+  try {
+    return Number(Deno.readTextFileSync("/proc/sys/net/ipv4/ip_unprivileged_port_start"));
+  } catch (error) {
+    // Since Linux 4.11; hidden in some containers.
+    if (error instanceof Deno.errors.NotFound) return UNPRIVILEGED_PORT_START;
+    throw error;
+  }
 }
 
 function checkInterfaces(names: readonly string[]): void {
@@ -70,48 +98,4 @@ function checkInterfaces(names: readonly string[]): void {
       (choice.length === 0 ? "it has none beside lo" : `it has ${choice.join(", ")}`),
     "`ip link` lists the interfaces",
   );
-}
-
-async function waitForPort(port: number): Promise<void> {
-  for (let waitedMs = 0;; waitedMs += PORT_RETRY_MS) {
-    try {
-      return checkPort(port);
-    } catch (error) {
-      if (!(error instanceof StartError && error.code === "port-taken") || waitedMs >= PORT_WAIT_MS) {
-        throw error;
-      }
-      await new Promise((resolve) => setTimeout(resolve, PORT_RETRY_MS));
-    }
-  }
-}
-
-/**
- * Workers listen with SO_REUSEPORT and would share the port with another program of the same user that does so
- * too, each taking a part of the connections. A listener without it tells.
- */
-function checkPort(port: number): void {
-  for (const hostname of ["::", "0.0.0.0"]) {
-    try {
-      Deno.listen({ hostname, port }).close();
-    } catch (error) {
-      if (error instanceof Deno.errors.AddrInUse) {
-        throw new StartError(
-          "port-taken",
-          `port ${port}: taken by another program`,
-          `choose another one with --port; \`ss -ltnp 'sport = :${port}'\` shows who has it ` +
-            "(another pellucid, perhaps)",
-        );
-      }
-      if (error instanceof Deno.errors.PermissionDenied) {
-        throw new StartError(
-          "not-permitted",
-          `port ${port}: CAP_NET_BIND_SERVICE missing, wanted for a port below 1024`,
-          "choose a higher one with --port",
-        );
-      }
-      // No IPv6 in this kernel, or none enabled here: then the listener will have IPv4 alone.
-      if (hostname === "::") continue;
-      throw error;
-    }
-  }
 }

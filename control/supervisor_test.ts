@@ -4,15 +4,15 @@ import type { WorkerConfig } from "../dataplane/protocol.ts";
 import { counterSlot } from "../dataplane/stats.ts";
 import { BackOff } from "./back_off.ts";
 import { Supervisor } from "./supervisor.ts";
-import { workerConfigs } from "./worker_configs.ts";
+import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
 import { type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
 
 type FixtureName = "obedient" | "busy" | "deaf" | "failing" | "dying" | "silent";
 
 /** A supervisor of two fixture workers, and what it reports. */
 function watch(name: FixtureName, startTimeoutMs?: number) {
-  const budget = { maxConnections: 10, maxPipesPerWorker: 1, lowered: false };
-  const configs = workerConfigs({ ...defaultRunConfig(), workers: 2 }, budget, 0);
+  const budget = { maxConnections: 10, maxPipesPerWorker: 1, maxSessions: 10, maxReplySocketsPerWorker: 1 };
+  const configs = workerConfigs({ ...defaultRunConfig(), workers: 2 }, budget, NO_MARKS);
   const deaths: WorkerDeath[] = [];
   const warnings: string[] = [];
   const restarted = Promise.withResolvers<number>();
@@ -33,7 +33,10 @@ function counter({ stats }: WorkerConfig, name: Parameters<typeof counterSlot>[0
 
 Deno.test("supervisor: start, drain, stop", async () => {
   const { supervisor, warnings, deaths } = watch("obedient");
-  assertEquals(await supervisor.start(), { tcp: ["fixture:7870"], udp: [] });
+  assertEquals(await supervisor.start(), {
+    tcp: ["fixture:7870"],
+    udp: ["fixture:7870", "fixture:7871"],
+  });
   await supervisor.drain();
   assertEquals(warnings.toSorted(), ["0 heard-drain", "1 heard-drain"]);
   assertEquals(await supervisor.stop(5000), []);

@@ -5,8 +5,9 @@
  */
 import type { RunConfig } from "../config/mod.ts";
 import { flowRingBytes } from "../dataplane/flow_ring.ts";
-import type { WorkerConfig } from "../dataplane/protocol.ts";
+import type { TcpSettings, UdpSettings, WorkerConfig } from "../dataplane/protocol.ts";
 import { STATS_BYTES } from "../dataplane/stats.ts";
+import type { Marks } from "../nft/plan.ts";
 import type { FdBudget } from "./fd_budget.ts";
 import { FLOW_RING_RECORDS } from "./flow_log.ts";
 
@@ -15,22 +16,41 @@ const LEAST_CLIENT_SLOTS = 1024;
 /** Two Int32: key and count. */
 const CLIENT_SLOT_BYTES = 8;
 
-/**
- * One configuration for each worker.
- *
- * @param bypassMark for sockets towards destinations; 0: none.
- */
-export function workerConfigs(config: RunConfig, budget: FdBudget, bypassMark: number): WorkerConfig[] {
-  if (config.tcp === "off") return [];
+/** Of all sessions, what one client may have unless something else was asked for. */
+const SESSION_SHARE_OF_A_CLIENT = 1 / 4;
+
+/** The marks that sockets of ours set or read; 0: none. */
+export type SocketMarks = Pick<Marks, "bypass" | "reply" | "dontFragment">;
+
+/** Without the capability to set marks there is no rule of ours either that they would be for. */
+export const NO_MARKS: SocketMarks = { bypass: 0, reply: 0, dontFragment: 0 };
+
+/** One configuration for each worker. */
+export function workerConfigs(config: RunConfig, budget: FdBudget, marks: SocketMarks): WorkerConfig[] {
+  const tcp = tcpSettings(config, budget, marks);
   const openConnections = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-  const clientTable = config.maxConnectionsPerClient === 0
-    ? undefined
-    : new SharedArrayBuffer(clientTableBytes(budget.maxConnections));
-  const tcp = {
+  const clientTable = clientTableFor(budget.maxConnections, tcp?.maxConnectionsPerClient);
+  const udpClientTable = clientTableFor(budget.maxSessions, sessionsPerClient(config, budget));
+  return Array.from({ length: config.workers }, (_, index) => ({
+    index,
+    tcp,
+    udp: udpSettings(config, budget, marks, index),
+    resolvers: config.dns,
+    stats: new SharedArrayBuffer(STATS_BYTES),
+    openConnections,
+    clientTable,
+    udpClientTable,
+    flowRing: config.flows ? new SharedArrayBuffer(flowRingBytes(FLOW_RING_RECORDS)) : undefined,
+  }));
+}
+
+function tcpSettings(config: RunConfig, budget: FdBudget, marks: SocketMarks): TcpSettings | undefined {
+  if (config.tcp === "off") return undefined;
+  return {
     mode: config.tcp,
     port: config.port,
     source: config.source,
-    bypassMark,
+    bypassMark: marks.bypass,
     maxConnections: budget.maxConnections,
     maxConnectionsPerClient: config.maxConnectionsPerClient,
     connectTimeoutMs: config.connectTimeoutMs,
@@ -40,21 +60,44 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, bypassMark: n
     userTimeoutMs: config.userTimeoutMs,
     maxPipes: budget.maxPipesPerWorker,
   };
-  return Array.from({ length: config.workers }, (_, index) => ({
-    index,
-    tcp,
-    udp: undefined,
-    resolvers: [],
-    stats: new SharedArrayBuffer(STATS_BYTES),
-    openConnections,
-    clientTable,
-    udpClientTable: undefined,
-    flowRing: config.flows ? new SharedArrayBuffer(flowRingBytes(FLOW_RING_RECORDS)) : undefined,
-  }));
+}
+
+function udpSettings(
+  config: RunConfig,
+  budget: FdBudget,
+  marks: SocketMarks,
+  index: number,
+): UdpSettings | undefined {
+  if (config.udp === "off") return undefined;
+  return {
+    port: config.port + index,
+    firstPort: config.port,
+    workers: config.workers,
+    source: config.source,
+    bypassMark: marks.bypass,
+    replyMark: marks.reply,
+    dontFragmentMark: marks.dontFragment,
+    filter: config.udpFilter,
+    idleTimeoutMs: config.udpTimeoutMs,
+    refreshInbound: config.udpRefreshInbound,
+    // The rules spread client endpoints evenly.
+    maxSessions: Math.ceil(budget.maxSessions / config.workers),
+    maxSessionsPerClient: sessionsPerClient(config, budget),
+    maxReplySockets: budget.maxReplySocketsPerWorker,
+  };
+}
+
+function sessionsPerClient({ maxSessionsPerClient }: RunConfig, { maxSessions }: FdBudget): number {
+  return maxSessionsPerClient ?? Math.max(1, Math.floor(maxSessions * SESSION_SHARE_OF_A_CLIENT));
+}
+
+function clientTableFor(maxFlows: number, maxPerClient: number | undefined): SharedArrayBuffer | undefined {
+  if (maxFlows === 0 || maxPerClient === undefined || maxPerClient === 0) return undefined;
+  return new SharedArrayBuffer(clientTableBytes(maxFlows));
 }
 
 /** Slots are a power of two, at least twice as many as there can be clients at once. */
-export function clientTableBytes(maxConnections: number): number {
-  const slots = Math.max(LEAST_CLIENT_SLOTS, 2 ** Math.ceil(Math.log2(2 * maxConnections)));
+export function clientTableBytes(maxFlows: number): number {
+  const slots = Math.max(LEAST_CLIENT_SLOTS, 2 ** Math.ceil(Math.log2(2 * maxFlows)));
   return slots * CLIENT_SLOT_BYTES;
 }

@@ -7,6 +7,9 @@ import { assert, assertEquals, assertLess, assertMatch, assertStringIncludes } f
 
 const MAIN = new URL("../../mod.ts", import.meta.url);
 
+/** A run that needs no capability: a plain listener. */
+const UNPRIVILEGED = ["--tcp", "redirect", "--udp", "off", "--rules", "none"];
+
 interface Outcome {
   readonly code: number;
   readonly stdout: string;
@@ -113,7 +116,7 @@ Deno.test("with --log json problems are events, one object a line", async () => 
 
 Deno.test("contradictory flags are refused", async () => {
   const cases: [string[], string][] = [
-    [["--tcp", "off", "--local"], "--tcp: off found"],
+    [["--tcp", "off", "--udp", "off", "--local"], "--tcp, --udp: off and off found"],
     [["--rules", "none", "--dry-run"], "--dry-run: nothing to intercept found"],
     [["--from", "eth1", "--from", "eth1"], "--from: eth1 twice found"],
     [["--port", "1", "--port", "2", "--local"], "--port: 1 and 2 found"],
@@ -157,8 +160,8 @@ Deno.test("rules render is what run --rules none prints", async () => {
 });
 
 Deno.test("an interface that is not there: named on stderr, exit 1, no stack unless asked for", async () => {
-  // Without rules and with redirect, the one mode that needs no privilege up to this point.
-  const args = ["run", "--tcp", "redirect", "--rules", "none", "--from", "nosuch0"];
+  // Without rules, with redirect and without UDP: the one way that needs no privilege up to this point.
+  const args = ["run", ...UNPRIVILEGED, "--from", "nosuch0"];
   const [plain, debug] = await Promise.all([pellucid(...args), pellucid(...args, "--log-level", "debug")]);
   assertEquals([plain.code, debug.code], [1, 1]);
   assertStringIncludes(plain.stderr, "pellucid run: --from: nosuch0 found");
@@ -170,7 +173,7 @@ Deno.test("an interface that is not there: named on stderr, exit 1, no stack unl
 Deno.test("a port that is taken: named, with how to find its holder", async () => {
   using taken = Deno.listen({ port: 0, hostname: "127.0.0.1" });
   const { port } = taken.addr;
-  const { code, stderr } = await pellucid("run", "--tcp", "redirect", "--rules", "none", "--port", `${port}`);
+  const { code, stderr } = await pellucid("run", ...UNPRIVILEGED, "--port", `${port}`);
   assertEquals(code, 1);
   assertStringIncludes(stderr, `port ${port}: taken by another program`);
   assertStringIncludes(stderr, `ss -ltnp 'sport = :${port}'`);
@@ -200,10 +203,7 @@ for (const signal of ["SIGTERM", ...(ignoresHangup ? [] : ["SIGHUP"] as const)] 
         "-A",
         MAIN.href,
         "run",
-        "--tcp",
-        "redirect",
-        "--rules",
-        "none",
+        ...UNPRIVILEGED,
         "--port",
         `${port}`,
         "--log",

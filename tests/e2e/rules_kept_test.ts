@@ -80,7 +80,7 @@ labTest(
       await using samePort = start();
       assertEquals((await untilEvent(samePort, "error")).code, "port-taken");
       assertEquals((await samePort.wait(EVENT_TIMEOUT_MS)).code, 1);
-      await using otherPort = start("--port", "7871");
+      await using otherPort = start("--port", "7970");
       assertEquals((await untilEvent(otherPort, "error")).code, "rules-failed");
       assertEquals((await otherPort.wait(EVENT_TIMEOUT_MS)).code, 1);
       assertEquals(await tables(gateway), "table inet pellucid");

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { MAX_CONNECTIONS_UNASKED } from "../../config/mod.ts";
+import { defaultRunConfig, MAX_CONNECTIONS_UNASKED, MAX_SESSIONS_UNASKED } from "../../config/mod.ts";
 import { shareFds } from "../../control/fd_budget.ts";
 import { assert, assertEquals, assertStringIncludes } from "../assert.ts";
 import { GATEWAY_LAB, gatewayLab, labTest } from "../lab/mod.ts";
@@ -18,7 +18,7 @@ function setting(name: string): string {
   return line.slice(name.length + 1);
 }
 
-labTest("service unit: the capability it grants is enough to run, carry and clean up", async () => {
+labTest("service unit: the capabilities it grants are enough to run, carry and clean up", async () => {
   const [, ...args] = setting("ExecStart").split(" ");
   assertEquals(setting("AmbientCapabilities"), setting("CapabilityBoundingSet"));
   const granted = setting("AmbientCapabilities").split(" ").map((name) =>
@@ -41,9 +41,10 @@ labTest("service unit: the capability it grants is enough to run, carry and clea
   assertEquals(await gateway.output(["nft", "list", "tables"]), "");
 });
 
-Deno.test("service unit: its limit of open files allows the default number of connections", () => {
+Deno.test("service unit: its limit of open files allows the default number of connections and of sessions", () => {
   const hardLimit = Number(setting("LimitNOFILE"));
   for (const workers of [1, 4]) {
-    assertEquals(shareFds(hardLimit, workers, undefined).maxConnections, MAX_CONNECTIONS_UNASKED);
+    const { maxConnections, maxSessions } = shareFds(hardLimit, { ...defaultRunConfig(), workers });
+    assertEquals([maxConnections, maxSessions], [MAX_CONNECTIONS_UNASKED, MAX_SESSIONS_UNASKED]);
   }
 });

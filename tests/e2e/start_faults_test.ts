@@ -5,7 +5,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "../assert.ts";
 import { GATEWAY_LAB, gatewayLab, type LabHost, labTest } from "../lab/mod.ts";
-import { kernelState, ProxyRun, type ProxyRunOptions } from "./proxy_run.ts";
+import { eventually, kernelState, ProxyRun, type ProxyRunOptions } from "./proxy_run.ts";
 import { ToolFolder, withoutProgram } from "./tool_folder.ts";
 
 const FROM_LAN = ["--from", "lan0"];
@@ -41,7 +41,7 @@ labTest("port taken by another program", async () => {
     await using _taken = await here.serve({ kind: "close", address, port: 7870 });
     assertEquals(await failedStart(here, FROM_LAN), {
       code: "port-taken",
-      message: "port 7870: taken by another program",
+      message: "TCP port 7870: taken by another program",
       hint: "choose another one with --port; `ss -ltnp 'sport = :7870'` shows who has it " +
         "(another pellucid, perhaps)",
     }, address);
@@ -57,7 +57,7 @@ labTest(
     await using first = await ProxyRun.start(here, FROM_LAN);
     // SO_REUSEPORT alone would let both listen, each with a part of the connections.
     assertEquals((await failedStart(here, FROM_LAN)).code, "port-taken");
-    const other = await failedStart(here, [...FROM_LAN, "--port", "7871"]);
+    const other = await failedStart(here, [...FROM_LAN, "--port", "7970"]);
     assertEquals(other.code, "rules-failed");
     assertStringIncludes(other.message, "table inet pellucid belongs to a running process");
     assertEquals(other.hint, "nothing was changed; stop that one first");
@@ -83,12 +83,58 @@ labTest("not enough privilege: what is missing, for what, and what works without
     [["--rules", "none"], /CAP_NET_ADMIN missing, wanted for the listener's IP_TRANSPARENT$/],
     [["--rules", "none", "--tcp", "redirect", "--source", "keep"], /wanted to keep client addresses/],
     [["--rules", "none", "--tcp", "redirect", "--local"], /wanted to mark our own connections/],
+    [
+      ["--rules", "none", "--tcp", "redirect"],
+      /wanted for UDP \(IP_TRANSPARENT\), which --udp off leaves alone$/,
+    ],
   ];
   for (const [args, why] of wanted) {
     const { code, message, hint } = await failedStart(here, args, { prefix });
     assertEquals(code, "not-permitted");
     assertMatch(message, why);
     assertMatch(hint, /sudo.*`pellucid demo`.*`unshare -Urn`/);
+  }
+});
+
+labTest(
+  "a UDP port taken by another program, whichever worker's it is and of whichever address",
+  async () => {
+    await using lab = await gatewayLab();
+    const here = lab.host("gateway");
+    const holders: [address: string, port: number][] = [
+      ["UDP4-RECV:7870", 7870],
+      ["UDP4-RECV:7872,bind=127.0.0.1,reuseaddr", 7872],
+      ["UDP6-RECV:7871,ipv6only=1", 7871],
+    ];
+    for (const [address, port] of holders) {
+      await using _holder = here.spawn(["socat", "-u", address, "STDOUT"]);
+      await eventually(
+        `${address} is bound`,
+        async () => (await here.output(["ss", "-Haun"])).includes(`:${port} `),
+        5_000,
+      );
+      assertEquals(await failedStart(here, [...FROM_LAN, "--workers", "3"]), {
+        code: "port-taken",
+        message: `UDP port ${port}: taken by another program`,
+        hint: `choose another one with --port; \`ss -aunp 'sport = :${port}'\` shows who has it ` +
+          "(another pellucid, perhaps)",
+      });
+    }
+  },
+);
+
+labTest("answers from low ports need a capability of their own, unless UDP is left alone", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  const without = "-net_bind_service";
+  const prefix = ["setpriv", `--bounding-set=${without}`, `--inh-caps=${without}`];
+  const { code, message, hint } = await failedStart(here, FROM_LAN, { prefix });
+  assertEquals(code, "not-permitted");
+  assertMatch(message, /CAP_NET_BIND_SERVICE missing, wanted to answer UDP clients from low ports/);
+  assertStringIncludes(hint, "--udp off");
+  for (const flags of [["--udp", "off"], ["--udp-ports", "1024-65535"]]) {
+    await using proxy = await ProxyRun.start(here, [...FROM_LAN, ...flags], { prefix });
+    await proxy.stop();
   }
 });
 

@@ -1,0 +1,87 @@
+/**
+ * Whether the listeners' ports are free, asked before a worker finds out.
+ *
+ * @module
+ */
+import type { RunConfig } from "../config/mod.ts";
+import { StartError } from "./start_error.ts";
+
+/** How long a port may stay taken: a predecessor that was killed is still being taken apart by the kernel. */
+const PORT_WAIT_MS = 500;
+const PORT_RETRY_MS = 50;
+
+/** @throws {StartError} when a port is taken, and stays so for a moment. */
+export async function waitForPorts(config: RunConfig): Promise<void> {
+  for (let waitedMs = 0;; waitedMs += PORT_RETRY_MS) {
+    try {
+      if (config.tcp !== "off") checkTcpPort(config.port);
+      if (config.udp !== "off") checkUdpPorts(config.port, config.workers);
+      return;
+    } catch (error) {
+      if (!(error instanceof StartError && error.code === "port-taken") || waitedMs >= PORT_WAIT_MS) {
+        throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, PORT_RETRY_MS));
+    }
+  }
+}
+
+/**
+ * Workers listen with SO_REUSEPORT and would share the port with another program of the same user that does so
+ * too, each taking a part of the connections. A listener without it tells.
+ */
+function checkTcpPort(port: number): void {
+  for (const hostname of ["::", "0.0.0.0"]) {
+    try {
+      Deno.listen({ hostname, port }).close();
+    } catch (error) {
+      if (error instanceof Deno.errors.AddrInUse) throw portTaken("TCP", port);
+      if (error instanceof Deno.errors.PermissionDenied) {
+        throw new StartError(
+          "not-permitted",
+          `port ${port}: CAP_NET_BIND_SERVICE missing, wanted for a port below 1024`,
+          "choose a higher one with --port",
+        );
+      }
+      // No IPv6 in this kernel, or none enabled here: then the listener will have IPv4 alone.
+      if (hostname === "::") continue;
+      throw error;
+    }
+  }
+}
+
+/** A socket of any address has the port for itself alone, so any other socket with it is in the way. */
+function checkUdpPorts(first: number, workers: number): void {
+  const taken = new Set<number>();
+  for (const table of ["udp", "udp6"]) {
+    for (const port of parseUdpPorts(readTable(table))) taken.add(port);
+  }
+  for (let port = first; port < first + workers; port++) {
+    if (taken.has(port)) throw portTaken("UDP", port);
+  }
+}
+
+function readTable(name: string): string {
+  try {
+    return Deno.readTextFileSync(`/proc/self/net/${name}`);
+  } catch (error) {
+    // A kernel without IPv6 has no table of it.
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+/** The local ports in the text of /proc/net/udp or /proc/net/udp6. */
+export function parseUdpPorts(table: string): number[] {
+  return [...table.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)].map(([, port]) => parseInt(port!, 16));
+}
+
+function portTaken(protocol: "TCP" | "UDP", port: number): StartError {
+  const listing = protocol === "TCP" ? "ss -ltnp" : "ss -aunp";
+  return new StartError(
+    "port-taken",
+    `${protocol} port ${port}: taken by another program`,
+    `choose another one with --port; \`${listing} 'sport = :${port}'\` shows who has it ` +
+      "(another pellucid, perhaps)",
+  );
+}

@@ -1,0 +1,65 @@
+import { defaultRunConfig, type RunConfig } from "../config/mod.ts";
+import { parseEndpoint } from "../net/mod.ts";
+import { DEFAULT_KERNEL_NUMBERS } from "../nft/plan.ts";
+import { assert, assertEquals } from "../tests/assert.ts";
+import type { FdBudget } from "./fd_budget.ts";
+import { clientTableBytes, NO_MARKS, workerConfigs } from "./worker_configs.ts";
+
+const { marks } = DEFAULT_KERNEL_NUMBERS;
+const BUDGET: FdBudget = {
+  maxConnections: 1000,
+  maxPipesPerWorker: 8,
+  maxSessions: 1001,
+  maxReplySocketsPerWorker: 16,
+};
+
+function configs(change: Partial<RunConfig>, socketMarks = marks as typeof NO_MARKS) {
+  return workerConfigs({ ...defaultRunConfig(), workers: 3, ...change }, BUDGET, socketMarks);
+}
+
+Deno.test("workerConfigs: each UDP worker has a port of its own and knows all of them", () => {
+  const all = configs({ port: 9000, udpFilter: "address", udpTimeoutMs: 180_000, udpRefreshInbound: true });
+  assertEquals(all.map(({ tcp, udp }) => [tcp?.port, udp?.port, udp?.firstPort, udp?.workers]), [
+    [9000, 9000, 9000, 3],
+    [9000, 9001, 9000, 3],
+    [9000, 9002, 9000, 3],
+  ]);
+  assertEquals(all[2]!.udp, {
+    port: 9002,
+    firstPort: 9000,
+    workers: 3,
+    source: "own",
+    bypassMark: marks.bypass,
+    replyMark: marks.reply,
+    dontFragmentMark: marks.dontFragment,
+    filter: "address",
+    idleTimeoutMs: 180_000,
+    refreshInbound: true,
+    maxSessions: 334,
+    maxSessionsPerClient: 250,
+    maxReplySockets: 16,
+  });
+});
+
+Deno.test("workerConfigs: what is off has no settings", () => {
+  const [tcpAlone] = configs({ udp: "off" });
+  assert(tcpAlone!.tcp !== undefined && tcpAlone!.udp === undefined);
+  const [udpAlone] = configs({ tcp: "off" });
+  assert(udpAlone!.tcp === undefined && udpAlone!.udp !== undefined);
+  assertEquals(configs({ udp: "off" }, NO_MARKS)[0]!.tcp?.bypassMark, 0);
+});
+
+Deno.test("workerConfigs: clients of TCP and of UDP are counted apart, over all workers, and only up to a limit", () => {
+  const tables = (change: Partial<RunConfig>) =>
+    configs(change).map(({ clientTable, udpClientTable }) => [clientTable, udpClientTable] as const);
+  const [first, second] = tables({ maxConnectionsPerClient: 5 });
+  assert(first![0] === second![0] && first![1] === second![1] && first![0] !== first![1]);
+  assertEquals(first![1]!.byteLength, clientTableBytes(1001));
+  assertEquals(tables({ maxSessionsPerClient: 0 })[0], [undefined, undefined]);
+  assertEquals(configs({ maxSessionsPerClient: 7 })[0]!.udp?.maxSessionsPerClient, 7);
+});
+
+Deno.test("workerConfigs: every worker is told the resolvers", () => {
+  const dns = [parseEndpoint("192.0.2.53:53")!, parseEndpoint("[2001:db8::53]:5353")!];
+  for (const { resolvers } of configs({ dns })) assertEquals(resolvers, dns);
+});
