@@ -5,30 +5,44 @@
  */
 import type { Reactor } from "../ffi/mod.ts";
 import type { TcpWarning } from "../tcp/mod.ts";
+import type { UdpWarning } from "../udp/mod.ts";
 import type { FromWorker } from "./protocol.ts";
 
 const INTERVAL_MS = 1000;
 
-const HINTS: Readonly<Record<TcpWarning, string>> = {
+type Warning = TcpWarning | UdpWarning;
+
+const HINTS: Readonly<Record<Warning, string>> = {
   "loop": "let programs dial their destination; the rules bring the connection here",
   "connection-limit": "raise --max-connections, if memory and file descriptors allow",
   "client-limit": "raise --max-connections-per-client, or look at what that client does",
   "fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) or lower --max-connections",
   "accept-error": "see accept(2) for the error",
+  "udp-loop": "let programs write to their destination; the rules bring the datagrams here",
+  "session-limit": "raise --max-sessions, if file descriptors allow, or look at who sends from so many ports",
+  "session-client-limit": "raise --max-sessions-per-client, or look at what that client does",
+  "udp-fds-exhausted":
+    "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) or lower --max-sessions",
+  "reply-port-taken":
+    "another program of this host has that port on every address; bind it to one address, if it " +
+    "can be told to",
+  "icmp-unavailable": "grant CAP_NET_RAW, or clients wait for their own timeouts where a server is not there",
+  "udp-truncated": "this is a fault of the program",
+  "udp-error": "see udp(7) for the error",
 };
 
 /** Sends warnings to the control plane, not too many. */
 export class WarningLimiter {
   readonly #reactor: Pick<Reactor, "now">;
   readonly #send: (message: FromWorker) => void;
-  readonly #recent = new Map<TcpWarning, { sentAt: number; leftOut: number }>();
+  readonly #recent = new Map<Warning, { sentAt: number; leftOut: number }>();
 
   constructor(reactor: Pick<Reactor, "now">, send: (message: FromWorker) => void) {
     this.#reactor = reactor;
     this.#send = send;
   }
 
-  warn(warning: TcpWarning, detail: string): void {
+  warn(warning: Warning, detail: string): void {
     const last = this.#recent.get(warning);
     if (last !== undefined && this.#reactor.now - last.sentAt < INTERVAL_MS) {
       last.leftOut++;

@@ -1,5 +1,5 @@
 /**
- * One data-plane worker: puts reactor, listener, counters and records together and runs them in its own thread
+ * One data-plane worker: puts reactor, listeners, counters and records together and runs them in its own thread
  * until it is told to stop.
  *
  * @module
@@ -17,13 +17,14 @@ import {
 } from "../ffi/mod.ts";
 import { ClientLimit } from "../flow/mod.ts";
 import { CONTEXT_BYTES, type FlowSink, TcpListener, type TcpSettings } from "../tcp/mod.ts";
-import { FlowRingWriter, IPPROTO_TCP } from "./flow_ring.ts";
+import { UDP_CONTEXT_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
+import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
 import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
 import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";
 import { WarningLimiter } from "./warnings.ts";
 
-/** Beside what TCP takes: epoll events, doorbell, clock, limits, alignment. */
-const ARENA_BYTES = CONTEXT_BYTES + 16 * 1024;
+/** Beside what TCP, UDP and DNS take: epoll events, doorbell, clock, limits, alignment. */
+const OTHER_BYTES = 16 * 1024;
 
 /**
  * Starts a worker and stays in its loop until `stop` arrives. Blocks the calling thread.
@@ -74,7 +75,7 @@ class DataPlaneWorker {
     this.#receive = receive;
     this.#send = send;
     this.#sys = openSyscalls();
-    this.#arena = new Arena(ARENA_BYTES);
+    this.#arena = new Arena(arenaBytes(config));
     raiseFileLimit(this.#sys, this.#arena.allocate(16));
     this.#reactor = new Reactor(this.#sys, this.#arena, archOf());
     this.#warnings = new WarningLimiter(this.#reactor, send);
@@ -101,10 +102,10 @@ class DataPlaneWorker {
   }
 
   #listen(): Listeners {
-    const { tcp } = this.#config;
+    const { tcp, udp } = this.#config;
     return {
       tcp: tcp === undefined ? [] : this.#add(this.#openTcp(tcp), tcp.port),
-      udp: [],
+      udp: udp === undefined ? [] : this.#add(this.#openUdp(udp), udp.port),
     };
   }
 
@@ -125,6 +126,20 @@ class DataPlaneWorker {
       openConnections: new Int32Array(openConnections),
       clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient),
       onFlow: this.#flowRing && this.#tcpFlowSink(this.#flowRing),
+      onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
+    });
+  }
+
+  #openUdp(settings: UdpSettings): UdpListener {
+    const { udpClientTable } = this.#config;
+    return new UdpListener({
+      sys: this.#sys,
+      arena: this.#arena,
+      reactor: this.#reactor,
+      settings,
+      counters: { values: this.#counters, slots: COUNTER_SLOTS },
+      clientLimit: udpClientTable && new ClientLimit(udpClientTable, settings.maxSessionsPerClient),
+      onFlow: this.#flowRing && this.#udpFlowSink(this.#flowRing),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
   }
@@ -157,6 +172,10 @@ class DataPlaneWorker {
       );
   }
 
+  #udpFlowSink(ring: FlowRingWriter): UdpFlowSink {
+    return (...flow) => this.#recorded(ring.write(IPPROTO_UDP, ...flow));
+  }
+
   #recorded(outcome: ReturnType<FlowRingWriter["write"]>): void {
     if (outcome === "dropped") this.#counters[counterSlot("flowRecordsDropped")]!++;
     else if (outcome === "wake") this.#send({ kind: "records" });
@@ -167,6 +186,10 @@ const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name) => [name, counterSl
   CounterName,
   number
 >;
+
+function arenaBytes({ tcp, udp }: WorkerConfig): number {
+  return OTHER_BYTES + (tcp === undefined ? 0 : CONTEXT_BYTES) + (udp === undefined ? 0 : UDP_CONTEXT_BYTES);
+}
 
 /** The soft limit of open files up to the hard one (getrlimit(2)): it holds for the whole process. */
 function raiseFileLimit(sys: Syscalls, limit: Block): void {
