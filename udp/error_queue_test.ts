@@ -23,12 +23,12 @@ import {
 } from "../ffi/mod.ts";
 import { formatEndpoint, parseEndpoint } from "../net/mod.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
-import { ErrorQueue } from "./error_queue.ts";
+import { ERROR_QUEUE_BYTES, ErrorQueue } from "./error_queue.ts";
 
 /** An unconnected socket that has sent datagrams to a port of this host that nobody listens on. */
 class Refused implements Disposable {
   readonly sys: Syscalls = openSyscalls();
-  readonly arena = new Arena(64 * 1024);
+  readonly arena = new Arena(4096 + ERROR_QUEUE_BYTES);
   readonly fd: number;
   readonly #remote: Uint8Array;
 

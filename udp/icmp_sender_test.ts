@@ -14,7 +14,7 @@ import {
 import { parseEndpoint } from "../net/mod.ts";
 import { assert, assertEquals, assertMatch } from "../tests/assert.ts";
 import type { QuotedDatagram } from "./icmp_error.ts";
-import { IcmpSender } from "./icmp_sender.ts";
+import { ICMP_SENDER_BYTES, IcmpSender } from "./icmp_sender.ts";
 
 function about(client: string, remote: string): QuotedDatagram {
   const [to, from] = [new Uint8Array(28), new Uint8Array(28)];
@@ -51,7 +51,7 @@ class World {
       sendmsg: (fd) => this.#note(`sendmsg ${fd}`),
       close: (fd) => this.#note(`close ${fd}`),
     };
-    this.sender = new IcmpSender(sys, new Arena(16 * 1024), {
+    this.sender = new IcmpSender(sys, new Arena(ICMP_SENDER_BYTES), {
       mark,
       now: () => 1,
       onUnavailable: (detail) => this.unavailable.push(detail),
