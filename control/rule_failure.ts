@@ -37,7 +37,7 @@ export function requireHost(plan: Plan, host: HostFacts): void {
   const [finding] = findingsAgainst(plan, host);
   if (finding === undefined) return;
   const { code, message, hint } = finding;
-  const wayOut = code === "no-tproxy" ? `${hint}; --tcp redirect works without` : hint;
+  const wayOut = code === "no-tproxy" ? `${hint}; --tcp redirect --udp off works without` : hint;
   throw new StartError(CODES[code] ?? "rules-failed", `host: ${message}`, wayOut);
 }
 

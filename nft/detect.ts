@@ -152,9 +152,11 @@ export function missingAddresses(plan: Plan, host: HostFacts): Finding[] {
 
 function planNeeds(plan: Plan): Set<Need> {
   const needs = new Set<Need>();
-  if (plan.chains.length === 0 || plan.intent.tcp === "off") return needs;
-  needs.add(plan.intent.tcp);
-  if (plan.intent.source === "keep") needs.add("keep");
+  if (plan.chains.length === 0) return needs;
+  const { tcp, udp, source } = plan.intent;
+  if (tcp !== "off") needs.add(tcp);
+  if (udp !== "off") needs.add(udp);
+  if (source === "keep") needs.add("keep");
   return needs;
 }
 

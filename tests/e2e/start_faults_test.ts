@@ -173,11 +173,16 @@ labTest("a kernel without tproxy: said so, and redirect offered, which works the
   assertEquals(code, "kernel-without-tproxy");
   assertStringIncludes(message, '"tproxy"');
   assertEquals(
+    (await failedStart(here, [...FROM_LAN, "--tcp", "redirect"], tools)).code,
+    code,
+    "UDP needs it too",
+  );
+  assertEquals(
     hint,
     "`modprobe nft_tproxy` as root, or a kernel with CONFIG_NFT_TPROXY, and nft 1.0 or newer; " +
-      "--tcp redirect works without",
+      "--tcp redirect --udp off works without",
   );
-  await using proxy = await ProxyRun.start(here, [...FROM_LAN, "--tcp", "redirect"], tools);
+  await using proxy = await ProxyRun.start(here, [...FROM_LAN, "--tcp", "redirect", "--udp", "off"], tools);
   assertEquals((await proxy.event("ready")).mode, "redirect");
   await proxy.stop();
 });
@@ -200,11 +205,24 @@ labTest("flags that contradict each other: every problem at once, exit code 2, n
   await using lab = await gatewayLab();
   const here = lab.host("gateway");
   const before = await kernelState(here);
-  const args = ["--tcp", "off", "--from", "lo", "--from", "lan0", "--from", "lan0", "--port", "0"];
+  const args = [
+    "--tcp",
+    "off",
+    "--udp",
+    "off",
+    "--from",
+    "lo",
+    "--from",
+    "lan0",
+    "--from",
+    "lan0",
+    "--port",
+    "0",
+  ];
   await using proxy = ProxyRun.launch(here, args);
   assertEquals(await proxy.exitCode(), 2);
   assertEquals(proxy.logged("error").map(({ code, message }) => `${code} ${message.split(" found")[0]}`), [
-    "config --tcp: off",
+    "config --tcp, --udp: off and off",
     "config --from: lo",
     "config --from: lan0 twice",
     "config --port: 0",
