@@ -1,0 +1,8 @@
+/**
+ * DNS: queries answered from resolvers of our own.
+ *
+ * @module
+ */
+export type { DnsEnvironment } from "./dns_context.ts";
+export { DNS_BYTES, DnsForwarder, MAX_RESOLVERS } from "./forwarder.ts";
+export type * from "./settings.ts";
