@@ -18,10 +18,12 @@ import {
   errnoName,
   IP_PKTINFO,
   IP_RECVERR,
+  IP_RECVORIGDSTADDR,
   IP_TOS,
   IPV6_PKTINFO,
   IPV6_RECVERR,
   IPV6_RECVFRAGSIZE,
+  IPV6_RECVORIGDSTADDR,
   IPV6_TCLASS,
   MSG_DONTWAIT,
   MSG_ERRQUEUE,
@@ -84,6 +86,8 @@ export interface IncomingMessage {
   readonly truncated: boolean;
   /** The address that the sender wrote to. */
   readonly asked?: string;
+  /** `ip:port` that the sender wrote to (IP_RECVORIGDSTADDR). */
+  readonly destination?: string;
   readonly tos?: number;
   /** The packet's mark (SO_RCVMARK). */
   readonly mark?: number;
@@ -233,7 +237,9 @@ export class DatagramMessages {
       else if (is(SOL_IPV6, IPV6_TCLASS)) found.tos = word;
       else if (is(SOL_IP, IP_PKTINFO)) found.asked = this.#addressAt(at + 8, 4);
       else if (is(SOL_IPV6, IPV6_PKTINFO)) found.asked = this.#addressAt(at, 16);
-      else if (is(SOL_SOCKET, SO_MARK)) found.mark = word >>> 0;
+      else if (is(SOL_IP, IP_RECVORIGDSTADDR) || is(SOL_IPV6, IPV6_RECVORIGDSTADDR)) {
+        found.destination = formatEndpoint(decodeSockaddr(this.#control.bytes.subarray(at))!);
+      } else if (is(SOL_SOCKET, SO_MARK)) found.mark = word >>> 0;
       else if (is(SOL_UDP, UDP_GRO)) found.segment = word;
       else if (is(SOL_IP, IP_RECVFRAGSIZE) || is(SOL_IPV6, IPV6_RECVFRAGSIZE)) found.fragment = word;
       else if (is(SOL_IP, IP_RECVERR) || is(SOL_IPV6, IPV6_RECVERR)) found.error = this.#readError(at);

@@ -12,6 +12,7 @@ import {
   IP_MTU_DISCOVER,
   IP_PKTINFO,
   IP_RECVERR,
+  IP_RECVORIGDSTADDR,
   IP_RECVTOS,
   IP_TOS,
   IP_TRANSPARENT,
@@ -19,6 +20,7 @@ import {
   IPV6_MTU_DISCOVER,
   IPV6_RECVERR,
   IPV6_RECVFRAGSIZE,
+  IPV6_RECVORIGDSTADDR,
   IPV6_RECVTCLASS,
   IPV6_TCLASS,
   IPV6_TRANSPARENT,
@@ -42,6 +44,8 @@ import type { DatagramMessages } from "./datagram_message.ts";
 
 // linux/in.h, linux/in6.h
 const IP_RECVFRAGSIZE = 25;
+const IP_FREEBIND = 15;
+const IPV6_FREEBIND = 78;
 const IPV6_CHECKSUM = 7;
 const IPV6_RECVPKTINFO = 49;
 /** Where the checksum is in a UDP header. */
@@ -67,6 +71,8 @@ export interface DatagramSocketOptions {
   /** UDP_GRO: super-packets arrive as they are. */
   readonly segments?: boolean;
   readonly reuseAddress?: boolean;
+  /** May answer from any address that is routed here, also from those of a whole prefix. */
+  readonly freebind?: boolean;
   /** May be bound to addresses that this host does not have. */
   readonly transparent?: boolean;
   /** SOCK_RAW for UDP: the payload begins with the UDP header. */
@@ -74,6 +80,8 @@ export interface DatagramSocketOptions {
   readonly mark?: number;
   /** Tell each packet's mark. */
   readonly receiveMark?: boolean;
+  /** Tell the address and port that each datagram was sent to. */
+  readonly receiveDestination?: boolean;
   /** Tell the size of the largest fragment. */
   readonly receiveFragment?: boolean;
 }
@@ -117,7 +125,9 @@ export function openDatagramSocket(
     setIp(IP_RECVERR, IPV6_RECVERR, options.queueErrors ?? true);
     setIp(IP_TOS, IPV6_TCLASS, options.tos);
     setIp(IP_TRANSPARENT, IPV6_TRANSPARENT, options.transparent);
+    setIp(IP_RECVORIGDSTADDR, IPV6_RECVORIGDSTADDR, options.receiveDestination);
     setIp(IP_RECVFRAGSIZE, IPV6_RECVFRAGSIZE, options.receiveFragment);
+    setIp(IP_FREEBIND, IPV6_FREEBIND, options.freebind);
     const discover = options.discover === undefined ? undefined : DISCOVER[options.discover];
     setIp(IP_MTU_DISCOVER, IPV6_MTU_DISCOVER, discover);
     set(SOL_UDP, UDP_GRO, options.segments);
