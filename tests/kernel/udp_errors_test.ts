@@ -193,7 +193,7 @@ for (const family of FAMILIES) {
     },
   );
 
-  labTest(`udp errors: ${ip}: our "too big" lowers the client's path MTU`, async () => {
+  labTest(`udp errors: ${ip}: our packet too big lowers the client's path MTU`, async () => {
     await using lab = await silentLab();
     const remote = `${family.nowhere}:27015`;
     const sendBytes = 1500 - family.headers;
@@ -293,7 +293,7 @@ for (const family of FAMILIES) {
   );
 
   labTest(
-    `udp errors: ${ip}: the error queue tells of a router's "too big", then of this host's own`,
+    `udp errors: ${ip}: the error queue tells of a router's packet too big, then of this host's own`,
     async () => {
       await using lab = await gatewayLab();
       await lab.host("gateway").output(["ip", "link", "set", "wan0", "mtu", "1400"]);
