@@ -16,6 +16,8 @@ const FDS_PER_PIPE = 2;
 const PIPES_PER_WORKER = 512;
 /** One for each port that a remote answers from, closed when idle. */
 const REPLY_SOCKETS_PER_WORKER = 1024;
+/** Each worker's, for each resolver of --dns: see dns/resolver.ts. */
+const FDS_PER_RESOLVER = 8;
 /** At most this part of all descriptors goes into pipes, and the same part into sockets that answer clients. */
 const SIDE_SHARE = 1 / 16;
 
@@ -26,7 +28,7 @@ const SIDE_SHARE = 1 / 16;
 const TCP_PART = { alike: 2 / 3, connectionsAsked: 15 / 16, sessionsAsked: 1 / 16 };
 
 /** What the configuration says of descriptors. */
-export type FdDemand = Pick<RunConfig, "tcp" | "udp" | "workers" | "maxConnections" | "maxSessions">;
+export type FdDemand = Pick<RunConfig, "tcp" | "udp" | "workers" | "dns" | "maxConnections" | "maxSessions">;
 
 /** What the descriptors allow. */
 export interface FdBudget {
@@ -50,7 +52,8 @@ export function shareFds(hardLimit: number, demand: FdDemand): FdBudget {
     Math.max(1, Math.min(most, Math.floor(hardLimit * SIDE_SHARE / each / workers)));
   const pipes = hasTcp ? perWorker(PIPES_PER_WORKER, FDS_PER_PIPE) : 0;
   const replySockets = hasUdp ? perWorker(REPLY_SOCKETS_PER_WORKER, 1) : 0;
-  const left = hardLimit - RESERVED_FDS - workers * (pipes * FDS_PER_PIPE + replySockets);
+  const resolverSockets = demand.dns.length * FDS_PER_RESOLVER;
+  const left = hardLimit - RESERVED_FDS - workers * (pipes * FDS_PER_PIPE + replySockets + resolverSockets);
   const tcpWish = hasTcp ? FDS_PER_CONNECTION * (demand.maxConnections ?? MAX_CONNECTIONS_UNASKED) : 0;
   const udpWish = hasUdp ? demand.maxSessions ?? MAX_SESSIONS_UNASKED : 0;
   const tcpFds = Math.min(tcpWish, Math.max(left * tcpPart(demand), left - udpWish));

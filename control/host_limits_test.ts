@@ -1,4 +1,5 @@
 import { assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/assert.ts";
+import { parseEndpoint } from "../net/mod.ts";
 import { defaultRunConfig } from "../config/mod.ts";
 import { type FdBudget, type FdDemand, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { parseInterfaceNames } from "./interfaces.ts";
@@ -7,6 +8,7 @@ import { hasCapability } from "./preflight.ts";
 import { isHangupIgnored } from "./signals.ts";
 import { clientTableBytes } from "./worker_configs.ts";
 
+const RESOLVER = parseEndpoint("192.0.2.53:53")!;
 const BOTH: FdDemand = { ...defaultRunConfig(), workers: 2 };
 
 /** Descriptors that a budget stands for. */
@@ -23,13 +25,15 @@ Deno.test("shareFds: what is granted and the reserve never exceed the limit", ()
     { maxConnections: 4_000_000 },
     { maxSessions: 4_000_000 },
     { maxConnections: 4_000_000, maxSessions: 4_000_000 },
+    { dns: [RESOLVER, { ...RESOLVER, port: 5353 }] },
   ];
   for (const hard of [1024, 4096, 20_000, 1_048_576]) {
     for (const workers of [1, 2, 4, 16]) {
       for (const wish of wishes) {
         const budget = shareFds(hard, { ...BOTH, ...wish, workers });
         const told = JSON.stringify({ hard, workers, ...wish, ...budget });
-        assertLessOrEqual(fdsOf(budget, workers) + 256, hard, told);
+        const resolverSockets = workers * (wish.dns?.length ?? 0) * 8;
+        assertLessOrEqual(fdsOf(budget, workers) + 256 + resolverSockets, hard, told);
         assertEquals(budget.maxConnections >= 1 && budget.maxPipesPerWorker >= 1, wish.tcp !== "off", told);
         assertEquals(
           budget.maxSessions >= 1 && budget.maxReplySocketsPerWorker >= 1,

@@ -98,6 +98,30 @@ export const COUNTERS = [
   "udpReplySocketsNow",
   /** Answers sent through a raw socket, because another program holds their source port. */
   "udpReplyRaw",
+  /** Queries that were passed to a resolver of `--dns`. */
+  "dnsQueries",
+  /** Answers that were passed to clients. */
+  "dnsAnswers",
+  /** Queries that wait for an answer. */
+  "dnsPendingNow",
+  /** Queries that were sent once more, to the next resolver. */
+  "dnsRetries",
+  /** Queries that were also sent to a resolver that had failed, to see whether it answers again. */
+  "dnsProbes",
+  /** Queries that a resolver did not answer within 2 s. */
+  "dnsTimeouts",
+  /** Times a resolver refused (ICMP port unreachable) or could not be reached. */
+  "dnsRefused",
+  /** Queries that no resolver answered. */
+  "dnsUnanswered",
+  /** Queries dropped to make room for newer ones: too many waited. */
+  "dnsEvicted",
+  /** Queries dropped: too short, no queries, or with a question that cannot be read. */
+  "dnsMalformed",
+  /** Answers dropped: of an unknown id, to another question, or no answers. */
+  "dnsMismatched",
+  /** Queries dropped: no socket could be opened, or the kernel did not take them. */
+  "dnsSendDrops",
   /** Flow records dropped because the ring was full. */
   "flowRecordsDropped",
 ] as const;

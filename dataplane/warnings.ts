@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { DnsWarning } from "../dns/mod.ts";
 import type { Reactor } from "../ffi/mod.ts";
 import type { TcpWarning } from "../tcp/mod.ts";
 import type { UdpWarning } from "../udp/mod.ts";
@@ -10,7 +11,7 @@ import type { FromWorker } from "./protocol.ts";
 
 const INTERVAL_MS = 1000;
 
-type Warning = TcpWarning | UdpWarning;
+type Warning = TcpWarning | UdpWarning | DnsWarning;
 
 const HINTS: Readonly<Record<Warning, string>> = {
   "loop": "let programs dial their destination; the rules bring the connection here",
@@ -29,6 +30,10 @@ const HINTS: Readonly<Record<Warning, string>> = {
   "icmp-unavailable": "grant CAP_NET_RAW, or clients wait for their own timeouts where a server is not there",
   "udp-truncated": "this is a fault of the program",
   "udp-error": "see udp(7) for the error",
+  "dns-resolver-down":
+    "see whether that resolver runs and lets this host ask; the other ones are asked meanwhile",
+  "dns-limit": "the resolvers are too slow for so many queries; name more or nearer ones with --dns",
+  "dns-fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
 };
 
 /** Sends warnings to the control plane, not too many. */

@@ -5,6 +5,7 @@
  * @module
  */
 import { receiveMessageOnPort } from "node:worker_threads";
+import { DNS_BYTES, DnsForwarder } from "../dns/mod.ts";
 import {
   archOf,
   Arena,
@@ -69,6 +70,7 @@ class DataPlaneWorker {
   readonly #counters: Float64Array;
   readonly #flowRing: FlowRingWriter | undefined;
   readonly #listeners: Listener[] = [];
+  #dns: DnsForwarder | undefined;
 
   constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
     this.#config = config;
@@ -97,6 +99,7 @@ class DataPlaneWorker {
   }
 
   close(): void {
+    this.#dns?.close();
     for (const listener of this.#listeners) listener.close();
     this.#reactor.close();
   }
@@ -132,7 +135,7 @@ class DataPlaneWorker {
 
   #openUdp(settings: UdpSettings): UdpListener {
     const { udpClientTable } = this.#config;
-    return new UdpListener({
+    const listener = new UdpListener({
       sys: this.#sys,
       arena: this.#arena,
       reactor: this.#reactor,
@@ -142,6 +145,22 @@ class DataPlaneWorker {
       onFlow: this.#flowRing && this.#udpFlowSink(this.#flowRing),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
+    if (this.#config.resolvers.length > 0) this.#serveDns(listener, settings.bypassMark);
+    return listener;
+  }
+
+  #serveDns(listener: UdpListener, bypassMark: number): void {
+    this.#dns = new DnsForwarder({
+      sys: this.#sys,
+      arena: this.#arena,
+      reactor: this.#reactor,
+      resolvers: this.#config.resolvers,
+      bypassMark,
+      replies: listener.replies,
+      counters: { values: this.#counters, slots: COUNTER_SLOTS },
+      onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
+    });
+    listener.serveDns(this.#dns);
   }
 
   #readMessages(): void {
@@ -187,8 +206,10 @@ const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name) => [name, counterSl
   number
 >;
 
-function arenaBytes({ tcp, udp }: WorkerConfig): number {
-  return OTHER_BYTES + (tcp === undefined ? 0 : CONTEXT_BYTES) + (udp === undefined ? 0 : UDP_CONTEXT_BYTES);
+function arenaBytes({ tcp, udp, resolvers }: WorkerConfig): number {
+  const dnsBytes = resolvers.length === 0 ? 0 : DNS_BYTES;
+  return OTHER_BYTES + (tcp === undefined ? 0 : CONTEXT_BYTES) +
+    (udp === undefined ? 0 : UDP_CONTEXT_BYTES + dnsBytes);
 }
 
 /** The soft limit of open files up to the hard one (getrlimit(2)): it holds for the whole process. */
