@@ -14,17 +14,10 @@ import type { DatagramService } from "../flow/mod.ts";
 import {
   type Deferred,
   EAGAIN,
-  EMFILE,
-  EMSGSIZE,
-  ENFILE,
-  ENOBUFS,
-  ENOMEM,
   EPOLLERR,
   errnoName,
   MSG_DONTWAIT,
-  MSG_NOSIGNAL,
   ReceiveBatch,
-  SendBatch,
   SOCKADDR_IN6_BYTES,
   type Syscalls,
 } from "../ffi/mod.ts";
@@ -32,6 +25,7 @@ import { DnsContext, type DnsEnvironment } from "./dns_context.ts";
 import { findQuestionEnd, HEADER_BYTES, isAnswer, readId, writeId } from "./message.ts";
 import { MAX_KEPT_BYTES, type Query, Transaction } from "./query.ts";
 import { QueryPool } from "./query_pool.ts";
+import { type BatchOwner, isOwnShortage, QUERY_BATCH_BYTES, QueryBatch } from "./query_batch.ts";
 import { RandomWords } from "./random_words.ts";
 import { Resolver, type ResolverOwner } from "./resolver.ts";
 import type { ResolverSocket } from "./resolver_socket.ts";
@@ -50,10 +44,10 @@ const RECEIVE_BUDGET = 8;
 /** Arena bytes that a forwarder takes; those of queries and long answers stay untouched until there are any. */
 export const DNS_BYTES: number = QueryPool.bytes(MAX_TRANSACTIONS) +
   ReceiveBatch.bytes(BATCH, PAYLOAD_BYTES, 0) +
-  SendBatch.bytes(BATCH, 0) + 1024;
+  QUERY_BATCH_BYTES + 1024;
 
 /** DNS of one worker. */
-export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
+export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner, Deferred {
   readonly #context: DnsContext;
   readonly #environment: DnsEnvironment;
   readonly #sys: Syscalls;
@@ -63,9 +57,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
   readonly #queries: QueryPool;
   readonly #spare: Transaction[] = [];
   readonly #received: ReceiveBatch;
-  readonly #toSend: SendBatch;
-  /** Where everything in `#toSend` goes. */
-  #target: ResolverSocket | undefined;
+  readonly #toSend: QueryBatch;
   #transactions = 0;
   #pending = 0;
   #deferred = false;
@@ -84,7 +76,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     this.#resolvers = resolvers.map((endpoint, i) => new Resolver(this.#context, endpoint, i, this));
     this.#queries = new QueryPool(arena, MAX_TRANSACTIONS);
     this.#received = new ReceiveBatch(arena, BATCH, PAYLOAD_BYTES, 0);
-    this.#toSend = new SendBatch(arena, BATCH, 0);
+    this.#toSend = new QueryBatch(sys, arena, this);
   }
 
   /** Queries that wait for an answer. */
@@ -115,7 +107,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     } else this.#context.count("dnsSendDrops");
     if (query.isKept) this.#probe(query);
     // Its bytes are gone when this returns.
-    else this.#flush();
+    else this.#toSend.flush();
     this.#leave(query);
   }
 
@@ -136,6 +128,17 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     this.#release(transaction, "dnsUnanswered");
   }
 
+  onSendDrops(queries: number): void {
+    this.#context.count("dnsSendDrops", queries);
+  }
+
+  onFailure(resolver: Resolver, errno: number): void {
+    this.#context.count("dnsRefused");
+    resolver.markDown(`cannot be asked: ${errnoName(errno)}`);
+    resolver.hasFailed = true;
+    this.#defer();
+  }
+
   /** The end of a turn: everything that has come up in it is sent. */
   onDeferred(): void {
     this.#deferred = false;
@@ -143,13 +146,13 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     for (const resolver of this.#resolvers) {
       for (const socket of resolver.sockets) if (socket.readable) this.#receive(socket, true);
     }
-    this.#flush();
+    this.#toSend.flush();
     for (const resolver of this.#resolvers) {
       if (!resolver.hasFailed) continue;
       resolver.hasFailed = false;
       this.#hurry(resolver);
     }
-    this.#flush();
+    this.#toSend.flush();
   }
 
   /** What has not been answered will not be. */
@@ -213,23 +216,18 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     transaction.id = this.#drawId(socket);
     socket.transactions.set(transaction.id, transaction);
     resolver.append(transaction);
-    // A query may be on its way to another resolver, under another id, in the same bytes.
-    if (this.#target !== socket || this.#toSend.isFull) this.#flush();
-    this.#target = socket;
-    writeId(this.#bytes, payloadAt, transaction.id);
-    this.#toSend.begin(payloadAt, 0);
-    this.#toSend.append(payloadAt, query.length);
+    this.#toSend.add(transaction, payloadAt);
     this.#defer();
     return transaction;
   }
 
-  /** What goes to one resolver in one turn goes by one socket, with one system call. */
   #socketOf(resolver: Resolver): ResolverSocket | undefined {
-    if (this.#target?.resolver === resolver) return this.#target;
-    const socket = resolver.drawSocket(this.#random);
-    if (typeof socket !== "number") return socket;
-    if (isOwnShortage(-socket)) this.#context.warn("dns-fds-exhausted", `socket: ${errnoName(-socket)}`);
-    else this.#onFailure(resolver, -socket);
+    const { socket: current } = this.#toSend;
+    if (current?.resolver === resolver) return current;
+    const drawn = resolver.drawSocket(this.#random);
+    if (typeof drawn !== "number") return drawn;
+    if (isOwnShortage(-drawn)) this.#context.warn("dns-fds-exhausted", `socket: ${errnoName(-drawn)}`);
+    else this.onFailure(resolver, -drawn);
     return undefined;
   }
 
@@ -241,26 +239,6 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     }
   }
 
-  #flush(): void {
-    const socket = this.#target, batch = this.#toSend;
-    this.#target = undefined;
-    if (socket === undefined) return;
-    for (let at = 0; at < batch.length;) {
-      const sent = batch.send(this.#sys, socket.fd, at, MSG_DONTWAIT | MSG_NOSIGNAL);
-      if (sent > 0) at += sent;
-      else if (sent === -EMSGSIZE) {
-        this.#context.count("dnsSendDrops");
-        at++;
-      } else {
-        // What was not sent is overdue in 2 s, or at once.
-        if (isOwnShortage(-sent)) this.#context.count("dnsSendDrops", batch.length - at);
-        else this.#onFailure(socket.resolver, -sent);
-        break;
-      }
-    }
-    batch.clear();
-  }
-
   #receive(socket: ResolverSocket, untilEmpty: boolean): void {
     for (let i = 0; i < RECEIVE_BUDGET; i++) {
       const count = this.#received.receive(this.#sys, socket.fd, MSG_DONTWAIT);
@@ -269,7 +247,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
         return;
       }
       // An error of an earlier query, told once; what has arrived stays in the queue.
-      if (count < 0) this.#onFailure(socket.resolver, -count);
+      if (count < 0) this.onFailure(socket.resolver, -count);
       for (let at = 0; at < count; at++) {
         this.#onAnswer(socket, this.#received.payloadAt(at), this.#received.payloadLength(at));
       }
@@ -302,13 +280,6 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
       this.#context.count("dnsAnswers");
     }
     this.#release(transaction, "dnsUnanswered");
-  }
-
-  #onFailure(resolver: Resolver, errno: number): void {
-    this.#context.count("dnsRefused");
-    resolver.markDown(`cannot be asked: ${errnoName(errno)}`);
-    resolver.hasFailed = true;
-    this.#defer();
   }
 
   /** Makes room: the transaction that has waited longest goes. */
@@ -352,11 +323,6 @@ export class DnsForwarder implements DatagramService, ResolverOwner, Deferred {
     this.#deferred = true;
     this.#context.reactor.defer(this);
   }
-}
-
-/** Whether it is not the resolver's fault. */
-function isOwnShortage(errno: number): boolean {
-  return errno === EAGAIN || errno === ENOBUFS || errno === ENOMEM || errno === EMFILE || errno === ENFILE;
 }
 
 function copySockaddr(from: Uint8Array, to: Uint8Array): void {
