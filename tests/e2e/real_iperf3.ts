@@ -8,12 +8,12 @@ import { GATEWAY_LAB, type LabHost } from "../lab/mod.ts";
 import { BOTH_FAMILIES, type RealClient, type RealProgram } from "./real_program.ts";
 
 const PORT = 5201;
-/** Bits a second: far below what two busy cores relay, so that loss is never the machine's. */
-const RATE = "20M";
+/** Bits a second: what a socket's buffer holds bridges a sixth of a second, so that loss is not a busy machine's. */
+const RATE = "5M";
 const SECONDS = 1;
 const DATAGRAM_BYTES = 1_200;
 /** Of what the rate gives in that time; the start and the end are not sharp. */
-const MIN_DATAGRAMS = 1_500;
+const MIN_DATAGRAMS = 400;
 
 /** A server for control connection and datagrams on one port number. */
 export const IPERF3: RealProgram = {
