@@ -6,7 +6,7 @@
 import type { LabHost, LabProcess } from "../tests/lab/mod.ts";
 import type { NativePrograms } from "./native.ts";
 
-/** One way for connections to get through the gateway. */
+/** One way for traffic to get through the gateway. */
 export interface Contestant {
   /** As on the command line and in the results. */
   readonly name: string;
@@ -18,6 +18,20 @@ export interface Contestant {
   probe(): Promise<Probe>;
   /** Undefined for plain forwarding: there is nothing to start. */
   readonly relay: RelaySpec | undefined;
+  /** The same relay when it carries TCP beside UDP; undefined where there is no such thing to compare. */
+  readonly withTcp?: RelaySpec;
+  /** What it cannot do although it takes part; undefined: it does all. */
+  readonly limits?: Limits;
+}
+
+/** What a UDP relay cannot do. */
+export interface Limits {
+  /** Bytes of the largest datagram that it carries. */
+  readonly largestDatagram: number;
+  /** Sessions at once. */
+  readonly sessions: number;
+  /** Whether a client can write to a remote that wrote to it first. */
+  readonly fullCone: boolean;
 }
 
 /** What {@linkcode Contestant.probe} found. */
@@ -28,7 +42,7 @@ export interface RelaySpec {
   /** Whether it puts its own rules in place; otherwise it gets the same ones, see interception.ts. */
   readonly bringsRules: boolean;
   command(site: RelaySite): Promise<readonly string[]>;
-  /** Resolves when new connections are carried. */
+  /** Resolves when traffic is carried. */
   ready(process: LabProcess): Promise<void>;
 }
 
@@ -38,8 +52,26 @@ export interface RelaySite {
   readonly native: NativePrograms;
   /** A directory for its files, gone after the run. */
   readonly directory: string;
-  /** Connections it must be able to carry at once. */
-  readonly connections: number;
+  /** Connections or sessions it must be able to hold. */
+  readonly idle: number;
   /** Descriptors it may have. */
   readonly descriptors: number;
+}
+
+/** How long a relay may take to get ready. */
+export const READY_TIMEOUT_MS = 20_000;
+
+/** For relays that do not say when they are ready. @throws {Error} when it takes too long. */
+export async function waitUntil(
+  process: LabProcess,
+  condition: (pid: number) => Promise<boolean>,
+): Promise<void> {
+  const pid = await process.outsidePid();
+  const deadline = performance.now() + READY_TIMEOUT_MS;
+  while (performance.now() < deadline) {
+    if (!process.running) throw new Error(`ended instead of getting ready:\n${process.stderr.tail()}`);
+    if (await condition(pid).catch(() => false)) return;
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  throw new Error(`not ready within ${READY_TIMEOUT_MS} ms:\n${process.stderr.tail()}`);
 }

@@ -1,21 +1,29 @@
 /**
- * The rules that hand connections to a relay: for every contestant the very ones that Pellucid makes.
+ * The rules that hand traffic to a relay: for every contestant the very ones that Pellucid makes.
  *
  * @module
  */
-import { buildPlan, DEFAULT_KERNEL_NUMBERS, renderNft, renderRoutes } from "../nft/mod.ts";
+import {
+  buildPlan,
+  DEFAULT_KERNEL_NUMBERS,
+  type InterceptIntent,
+  renderNft,
+  renderRoutes,
+} from "../nft/mod.ts";
 import type { LabHost } from "../tests/lab/mod.ts";
-import { LAN_INTERFACE } from "./tcp_lab.ts";
+import { LAN_INTERFACE } from "./bench_lab.ts";
 
 /** Where every contestant listens. */
 export const RELAY_PORT = 7870;
 
-/** Makes `gateway` hand new TCP connections from its LAN to {@linkcode RELAY_PORT}. */
-export async function intercept(gateway: LabHost, mode: "tproxy" | "redirect"): Promise<void> {
+/** What is intercepted, and how. */
+export type InterceptionModes = Pick<InterceptIntent, "tcp" | "udp">;
+
+/** Makes `gateway` hand new connections and datagrams from its LAN to {@linkcode RELAY_PORT}. */
+export async function intercept(gateway: LabHost, modes: InterceptionModes): Promise<void> {
   const plan = buildPlan({
     ...DEFAULT_KERNEL_NUMBERS,
-    tcp: mode,
-    udp: "off",
+    ...modes,
     udpPorts: [],
     udpWorkers: 1,
     from: [LAN_INTERFACE],

@@ -1,41 +1,28 @@
 /**
- * Benchmarks: `./dev bench tcp`, or `deno run -A bench/main.ts tcp --help`.
+ * Benchmarks: `./dev bench tcp`, `./dev bench udp`, or `deno run -A bench/main.ts tcp --help`.
  *
  * Runs in throw-away network namespaces, without root. A Markdown table goes to standard output, progress to standard
- * error, every single sample to bench/results/. What each figure means is said in measures.ts, who takes part in
- * contestants.ts.
+ * error, every single sample to bench/results/. What each figure means is said in tcp_measures.ts and udp_measures.ts,
+ * who takes part in tcp_contestants.ts and udp_contestants.ts.
  *
  * @module
  */
 import { parseArgs } from "node:util";
-import { type Contestant, type Probe } from "./contestant.ts";
-import { CONTESTANTS, REFERENCE } from "./contestants.ts";
+import type { Probe } from "./contestant.ts";
 import { type CpuPlacement, describePlacement, parseCpuPlacement } from "./cpu_placement.ts";
 import { describeMachine, type Machine, sampleBusyness } from "./machine.ts";
-import { type Durations, type Measure, MEASURES, type Sample } from "./measures.ts";
+import type { Measure, Sample } from "./measure.ts";
 import { buildNative, NativeBuildError } from "./native.ts";
 import { renderBusy, renderReport } from "./report.ts";
 import { type RoundResult, runRounds } from "./rounds.ts";
+import type { Suite } from "./suite.ts";
+import { SUITES } from "./suites.ts";
 
-const USAGE = `usage: bench tcp [options]
-
-  --only MEASURE,…         of: ${MEASURES.map(({ name }) => name).join(", ")}
-  --contestants NAME,…     of: ${CONTESTANTS.map(({ name }) => name).join(", ")}
-  --rounds N               default 5
-  --quick                  2 short rounds: to see that it works, not to publish
-  --cpus RELAY:LOAD        CPUs of the relay, and of the clients with their servers (default 0:1), or "none"
-  --no-steering            let what arrives at the gateway be handled by the CPU that sent it
-
-The whole run takes about a quarter of an hour. Leave the machine alone meanwhile.
-`;
-
-const FULL: Durations = { bulkSeconds: 2, requestSeconds: 2, warmupMs: 2000 };
-const QUICK: Durations = { bulkSeconds: 1, requestSeconds: 1, warmupMs: 300 };
 const RESULTS = new URL("results/", import.meta.url);
 
-/** Idle connections wanted; fewer where descriptors are short. */
-const IDLE_CONNECTIONS = 9_000;
-/** Descriptors a relay needs beside its connections'. */
+/** Idle connections or sessions wanted; fewer where descriptors are short. */
+const IDLE = 9_000;
+/** Descriptors a relay needs beside theirs. */
 const DESCRIPTORS_KEPT = 1_000;
 /** More than this part of the CPUs in use before we begin makes figures that nobody should trust. */
 const QUIET = 0.1;
@@ -45,21 +32,25 @@ class UsageError extends Error {}
 
 async function main(args: string[]): Promise<number> {
   const { values, positionals } = parse(args);
-  if (values.help || positionals[0] !== "tcp" || positionals.length !== 1) {
-    (values.help ? console.log : console.error)(USAGE);
+  const suite = SUITES.find(({ name }) => name === positionals[0]);
+  if (suite === undefined || positionals.length !== 1 || values.help === true) {
+    (values.help ? console.log : console.error)(renderUsage(suite));
     return values.help ? 0 : 2;
   }
-  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+  const { rounds: usualRounds, durations } = values.quick ? suite.quick : suite.full;
+  const rounds = Number(values.rounds ?? usualRounds);
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new UsageError(`--rounds: "${values.rounds}" is no count`);
   }
-  const measures = choose("--only", MEASURES, values.only);
-  const chosen = choose("--contestants", CONTESTANTS, values.contestants);
+  const chosenMeasures = choose("--only", suite.measures, values.only);
+  const chosenContestants = choose("--contestants", suite.contestants, values.contestants);
   const cpus = parseCpus(values.cpus, values["no-steering"] !== true);
 
   const native = await buildNative();
   const machine = await describeMachine();
-  const { contestants, versions } = await probeAll(chosen);
+  const versions: Record<string, string> = {};
+  const contestants = await probeAll(chosenContestants, ({ title }) => title, versions);
+  const measures = await probeAll(chosenMeasures, ({ name }) => name, versions);
   const busy = await sampleBusyness();
   if (busy > QUIET) {
     console.error(
@@ -67,35 +58,56 @@ async function main(args: string[]): Promise<number> {
     );
   }
   const descriptors = machine.descriptors;
-  const connections = Math.min(IDLE_CONNECTIONS, Math.floor((descriptors - DESCRIPTORS_KEPT) / 2));
-  const durations = values.quick ? QUICK : FULL;
+  const idle = Math.min(IDLE, Math.floor((descriptors - DESCRIPTORS_KEPT) / 2));
+  const servers = new Set([...suite.site.servers, ...measures.flatMap(({ servers }) => servers ?? [])]);
+  const site = { ...suite.site, servers: [...servers] };
   const date = new Date();
 
   const results: RoundResult[] = [];
-  const stage = { native, cpus, connections, descriptors };
-  for await (const result of runRounds({ contestants, measures, rounds, durations }, stage)) {
+  const schedule = { contestants, measures, rounds, durations, site, verify: suite.verify };
+  for await (const result of runRounds(schedule, { native, cpus, idle, descriptors })) {
     results.push(result);
-    console.error(renderProgress(result, rounds));
+    console.error(renderProgress(result, rounds, measures));
   }
   const busyness = `${Math.round(100 * busy)} % of the CPUs in use by others just before`;
   const circumstances = [
     `${date.toISOString().slice(0, 10)}, ${describe(machine)}; ${busyness}.`,
     `${Object.entries(versions).map(([name, version]) => `${name}: ${version}`).join("; ")}.`,
     describePlacement(cpus),
-    `${rounds} rounds; ${connections} idle connections; bulk ${durations.bulkSeconds} s, requests ` +
+    `${rounds} rounds; ${idle} idle ${suite.idle}; bulk ${durations.bulkSeconds} s, requests ` +
     `${durations.requestSeconds} s, each after ${durations.warmupMs} ms of warming up.`,
   ];
-  console.log(renderReport({ circumstances, contestants, measures, results, reference: REFERENCE }));
+  console.log(renderReport({ circumstances, contestants, measures, results, reference: suite.reference }));
 
   await Deno.mkdir(RESULTS, { recursive: true });
-  const file = new URL(`tcp-${date.toISOString().replaceAll(":", "")}.json`, RESULTS);
-  const settings = { rounds, durations, cpus: cpus ?? null, connections, busy };
+  const file = new URL(`${suite.name}-${date.toISOString().replaceAll(":", "")}.json`, RESULTS);
+  const settings = { rounds, durations, cpus: cpus ?? null, idle, busy };
   await Deno.writeTextFile(
     file,
     JSON.stringify({ date, machine, versions, settings, results }, null, 2) + "\n",
   );
   console.error(`bench: every sample: ${file.pathname}`);
   return results.some(({ error }) => error !== undefined) ? 1 : 0;
+}
+
+/** @param suite undefined: of all of them */
+function renderUsage(suite: Suite | undefined): string {
+  const suites = suite === undefined ? SUITES : [suite];
+  const listed = (names: (suite: Suite) => readonly string[]) =>
+    suites.map((one) => `    ${one.name}: ${names(one).join(", ")}`).join("\n");
+  return `usage: bench ${suites.map(({ name }) => name).join("|")} [options]
+
+  --only MEASURE,…         of
+${listed(({ measures }) => measures.map(({ name }) => name))}
+  --contestants NAME,…     of
+${listed(({ contestants }) => contestants.map(({ name }) => name))}
+  --rounds N               default: ${suites.map(({ name, full }) => `${name} ${full.rounds}`).join(", ")}
+  --quick                  few short rounds: to see that it works, not to publish
+  --cpus RELAY:LOAD        CPUs of the relay, and of the clients with their servers (default 0:1), or "none"
+  --no-steering            let what arrives at the gateway be handled by the CPU that sent it
+
+A whole run takes about a quarter of an hour. Leave the machine alone meanwhile.
+`;
 }
 
 function parse(args: string[]) {
@@ -146,31 +158,37 @@ function describe({ cpu, cpus, kernel, memoryGiB }: Machine): string {
   return `${cpus} CPUs (${cpu}), ${memoryGiB.toFixed(0)} GiB, Linux ${kernel}`;
 }
 
-async function probeAll(
-  all: readonly Contestant[],
-): Promise<{ contestants: Contestant[]; versions: Record<string, string> }> {
-  const contestants: Contestant[] = [];
-  const versions: Record<string, string> = {};
-  for (const contestant of all) {
-    const probe: Probe = await contestant.probe();
-    if ("missing" in probe) {
-      console.error(`bench: without ${contestant.title}: ${probe.missing}`);
+/** Those that can be had; fills in the versions they told. */
+async function probeAll<T extends { probe?(): Promise<Probe> }>(
+  all: readonly T[],
+  titleOf: (one: T) => string,
+  versions: Record<string, string>,
+): Promise<T[]> {
+  const available: T[] = [];
+  for (const one of all) {
+    const probe = await one.probe?.();
+    if (probe !== undefined && "missing" in probe) {
+      console.error(`bench: without ${titleOf(one)}: ${probe.missing}`);
       continue;
     }
-    contestants.push(contestant);
-    versions[contestant.title] = probe.version;
+    available.push(one);
+    if (probe !== undefined) versions[titleOf(one)] = probe.version;
   }
-  return { contestants, versions };
+  return available;
 }
 
-function renderProgress({ round, measure, contestant, sample, error }: RoundResult, rounds: number): string {
-  const where = `round ${round}/${rounds}  ${measure.padEnd(7)}  ${contestant.padEnd(11)}`;
-  return `${where}  ${sample === undefined ? `FAILED: ${error}` : renderSample(measure, sample)}`;
+function renderProgress(
+  { round, measure, contestant, sample, error }: RoundResult,
+  rounds: number,
+  measures: readonly Measure[],
+): string {
+  const where = `round ${round}/${rounds}  ${measure.padEnd(12)}  ${contestant.padEnd(11)}`;
+  const metrics = measures.find(({ name }) => name === measure)?.metrics ?? [];
+  return `${where}  ${sample === undefined ? `FAILED: ${error}` : renderSample(metrics, sample)}`;
 }
 
-function renderSample(name: string, sample: Sample): string {
-  const measure: Measure | undefined = MEASURES.find((one) => one.name === name);
-  const figures = (measure?.metrics ?? [])
+function renderSample(metrics: Measure["metrics"], sample: Sample): string {
+  const figures = metrics
     .filter(({ key }) => sample[key] !== undefined)
     .map(({ key, digits }) => `${key} ${sample[key]!.toFixed(digits)}`);
   const busy = renderBusy(sample);

@@ -56,10 +56,11 @@ export async function readTree(pid: number): Promise<number[]> {
   return tree;
 }
 
-/** Whether a TCP listener on `port` exists in the network namespace of the process. */
-export async function isListening(pid: number, port: number): Promise<boolean> {
-  const wanted = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} 0+:0000 0A `);
-  for (const table of ["tcp", "tcp6"]) {
+/** Whether a TCP listener or a UDP socket has `port` in the network namespace of the process. */
+export async function isBound(pid: number, protocol: "tcp" | "udp", port: number): Promise<boolean> {
+  const state = protocol === "tcp" ? "0A" : "07";
+  const wanted = new RegExp(`:${port.toString(16).toUpperCase().padStart(4, "0")} 0+:0000 ${state} `);
+  for (const table of [protocol, `${protocol}6`]) {
     if (wanted.test(await Deno.readTextFile(`/proc/${pid}/net/${table}`))) return true;
   }
   return false;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Contestant } from "./contestant.ts";
-import type { Measure, Metric, Sample } from "./measures.ts";
+import type { Measure, Metric, Sample } from "./measure.ts";
 import type { RoundResult } from "./rounds.ts";
 import { type Figure, median, summarize } from "./summary.ts";
 
@@ -30,7 +30,9 @@ export function renderReport(report: Report): string {
     "",
     row(["", ...contestants.map(({ title }) => title)]),
     row(["---", ...contestants.map(() => "---:")]),
-    ...measures.flatMap((measure) => measure.metrics.map((metric) => renderMetric(report, measure, metric))),
+    ...measures.flatMap((measure) =>
+      measure.metrics.flatMap((metric) => renderMetric(report, measure, metric))
+    ),
     ...renderLimits(report),
     ...renderErrors(report.results),
     "",
@@ -68,13 +70,19 @@ export function renderBusy({ gatewayBusy, loadBusy }: Sample): string | undefine
   return `${Math.round(100 * gatewayBusy)} / ${Math.round(100 * loadBusy)}`;
 }
 
-function renderMetric({ contestants, results, reference }: Report, measure: Measure, metric: Metric): string {
-  const cells = contestants.map(({ name }) => {
-    const figure = summarize(results, measure.name, metric.key, name, reference);
-    return figure === undefined ? "–" : renderFigure(figure, metric.digits);
-  });
+/** A row, or none. */
+function renderMetric(
+  { contestants, results, reference }: Report,
+  measure: Measure,
+  metric: Metric,
+): string[] {
+  const figures = contestants.map(({ name }) =>
+    summarize(results, measure.name, metric.key, name, reference)
+  );
+  if (metric.onlyIfAny === true && figures.every((figure) => (figure?.max ?? 0) === 0)) return [];
   const sign = metric.better === "more" ? "↑" : "↓";
-  return row([`${metric.title} ${sign}`, ...cells]);
+  const cells = figures.map((figure) => figure === undefined ? "–" : renderFigure(figure, metric.digits));
+  return [row([`${metric.title} ${sign}`, ...cells])];
 }
 
 function renderFigure({ median, min, max, ratio }: Figure, digits: number): string {

@@ -6,8 +6,8 @@
  * @module
  */
 import type { Contestant } from "./contestant.ts";
-import { type Durations, type Measure, type Sample, verifyRelay } from "./measures.ts";
-import { RunningContestant, type Stage } from "./running_contestant.ts";
+import type { Durations, Measure, Sample } from "./measure.ts";
+import { RunningContestant, type Site, type Stage } from "./running_contestant.ts";
 
 /** One sample, or why there is none. */
 export interface RoundResult {
@@ -24,6 +24,9 @@ export interface Schedule {
   readonly measures: readonly Measure[];
   readonly rounds: number;
   readonly durations: Durations;
+  readonly site: Site;
+  /** Proves that what arrives is right. */
+  verify(running: RunningContestant): Promise<void>;
 }
 
 /** Runs everything; yields results as they come. */
@@ -36,7 +39,7 @@ async function* runRound(schedule: Schedule, stage: Stage, round: number): Async
   const field: RunningContestant[] = [];
   for (const contestant of rotated(schedule.contestants, round)) {
     try {
-      const running = stack.use(await RunningContestant.start(contestant, stage));
+      const running = stack.use(await RunningContestant.start(contestant, stage, schedule.site));
       field.push(running);
     } catch (error) {
       yield { round, measure: "start", contestant: contestant.name, error: messageOf(error) };
@@ -57,7 +60,7 @@ async function* runRound(schedule: Schedule, stage: Stage, round: number): Async
   // Last, because it would warm the process up for the measures that want a fresh one.
   for (const running of field) {
     try {
-      await verifyRelay(running);
+      await schedule.verify(running);
     } catch (error) {
       yield { round, measure: "verify", contestant: running.contestant.name, error: messageOf(error) };
     }

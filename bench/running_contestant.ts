@@ -3,22 +3,43 @@
  *
  * @module
  */
-import { Lab, type LabProcess } from "../tests/lab/mod.ts";
+import { Lab, type LabHost, type LabProcess } from "../tests/lab/mod.ts";
+import { type Forwarding, startBenchLab } from "./bench_lab.ts";
 import type { Contestant } from "./contestant.ts";
 import { type CpuPlacement, parseCpuList } from "./cpu_placement.ts";
-import { intercept } from "./interception.ts";
+import { intercept, type InterceptionModes } from "./interception.ts";
 import type { NativePrograms } from "./native.ts";
 import { type ProcessUsage, readCpuSeconds, readUsage } from "./process_usage.ts";
-import { SERVER_ADDRESS, startTcpLab } from "./tcp_lab.ts";
 
 /** What all contestants are started with. */
 export interface Stage {
   readonly native: NativePrograms;
   /** Undefined: the scheduler decides. */
   readonly cpus: CpuPlacement | undefined;
-  /** Connections a relay must be able to carry at once, and the descriptors it may have. */
-  readonly connections: number;
+  /** Connections or sessions a relay must be able to hold at rest, and the descriptors it may have. */
+  readonly idle: number;
   readonly descriptors: number;
+}
+
+/** How the hosts around a relay are set up. */
+export interface Site {
+  /** What the gateway of a relay passes on by itself. */
+  readonly forwards: Forwarding;
+  /** What is handed to relays that bring no rules. */
+  readonly intercepts: InterceptionModes;
+  readonly servers: readonly Server[];
+}
+
+/** Starts a server on the internet host; resolves when it serves. */
+export type Server = (internet: InternetHost) => Promise<void>;
+
+/** The host that servers run on. */
+export interface InternetHost {
+  readonly native: NativePrograms;
+  /** A directory for their files, gone after the run. */
+  readonly directory: string;
+  /** Starts a program on the load's CPU. */
+  spawn(argv: readonly string[]): LabProcess;
 }
 
 /** A line of JSON that the load generator printed. */
@@ -31,38 +52,40 @@ export class RunningContestant implements AsyncDisposable {
   private constructor(
     readonly contestant: Contestant,
     readonly stage: Stage,
+    readonly site: Site,
+    /** A directory for files, gone after the run. */
+    readonly directory: string,
     /** From the relay's start until it was ready, the few milliseconds of entering the lab included. */
     readonly startMs: number | undefined,
     private readonly lab: Lab,
     private readonly relay: LabProcess | undefined,
-    private readonly directory: string,
   ) {}
 
   /** @throws {Error} when the relay does not get ready. */
-  static async start(contestant: Contestant, stage: Stage): Promise<RunningContestant> {
+  static async start(contestant: Contestant, stage: Stage, site: Site): Promise<RunningContestant> {
     const directory = await Deno.makeTempDir({ prefix: "pellucid-bench-" });
     const gatewayCpus = gatewayCpusOf(contestant, stage.cpus);
-    const lab = await startTcpLab({
-      forwards: contestant.relay === undefined,
+    const lab = await startBenchLab({
+      forwards: contestant.relay === undefined ? "all" : site.forwards,
       placement: stage.cpus,
       gatewayCpus: gatewayCpus ?? "",
     });
     try {
-      const servers = lab.host("internet").spawn([...pin(stage.cpus?.load), stage.native.load, "serve"]);
-      await servers.stdout.waitFor((line) => line === "ready" || undefined, 5_000);
+      const internet = lab.host("internet");
+      const spawn = (argv: readonly string[]) => internet.spawn([...pin(stage.cpus?.load), ...argv]);
+      for (const serve of site.servers) await serve({ native: stage.native, directory, spawn });
+      const gateway = lab.host("gateway");
       const { relay: spec } = contestant;
       if (spec === undefined) {
-        return new RunningContestant(contestant, stage, undefined, lab, undefined, directory);
+        return new RunningContestant(contestant, stage, site, directory, undefined, lab, undefined);
       }
-
-      const gateway = lab.host("gateway");
-      if (!spec.bringsRules) await intercept(gateway, "tproxy");
+      if (!spec.bringsRules) await intercept(gateway, site.intercepts);
       const argv = await spec.command({ ...stage, gateway, directory });
       const begin = performance.now();
       const relay = gateway.spawn([...pin(gatewayCpus), ...argv]);
       await spec.ready(relay);
       const startMs = performance.now() - begin;
-      return new RunningContestant(contestant, stage, startMs, lab, relay, directory);
+      return new RunningContestant(contestant, stage, site, directory, startMs, lab, relay);
     } catch (error) {
       await lab.stop();
       await Deno.remove(directory, { recursive: true });
@@ -81,21 +104,30 @@ export class RunningContestant implements AsyncDisposable {
     return this.stage.cpus === undefined ? undefined : parseCpuList(this.stage.cpus.load);
   }
 
-  /** Starts the load generator's client; it runs beside the servers. */
-  spawnLoad(mode: string, options: readonly string[]): LabProcess {
-    const { native, cpus } = this.stage;
-    const client = this.lab.host("client");
-    return client.spawn([...pin(cpus?.load), native.load, mode, "--to", SERVER_ADDRESS, ...options]);
+  get client(): LabHost {
+    return this.lab.host("client");
   }
 
-  /** Runs the client to its end. @throws {Error} when it fails, or met an error on the way. */
-  async load(mode: string, options: readonly string[], expectedSeconds: number): Promise<LoadResult> {
-    const client = this.spawnLoad(mode, options);
+  /** Starts a load on the client's host. */
+  spawnLoad(argv: readonly string[]): LabProcess {
+    return this.client.spawn([...pin(this.stage.cpus?.load), ...argv]);
+  }
+
+  /** Runs a load to its end; gives what it printed. @throws {Error} when it fails. */
+  async runLoad(argv: readonly string[], expectedSeconds: number): Promise<string> {
+    await using client = this.spawnLoad(argv);
+    await client.closeStdin();
     const { code } = await client.wait(expectedSeconds * 1000 + LOAD_MARGIN_MS);
-    const result: LoadResult = JSON.parse(client.stdout.lines[0] ?? "{}");
-    if (code !== 0 || (result["errors"] ?? 0) !== 0) {
-      throw new Error(`load ${mode}: exit ${code}: ${client.stdout.text()}${client.stderr.text()}`);
-    }
+    const printed = client.stdout.text();
+    if (code !== 0) throw new Error(`${argv.join(" ")}: exit ${code}: ${printed}${client.stderr.text()}`);
+    return printed;
+  }
+
+  /** The same for one of our load generators. @throws {Error} also when it met an error on the way. */
+  async load(argv: readonly string[], expectedSeconds: number): Promise<LoadResult> {
+    const printed = await this.runLoad(argv, expectedSeconds);
+    const result: LoadResult = JSON.parse(printed);
+    if ((result["errors"] ?? 0) !== 0) throw new Error(`${argv.join(" ")}: ${printed}`);
     return result;
   }
 

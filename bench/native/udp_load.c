@@ -44,20 +44,33 @@ int open_server(const struct udp_options *options, const union address *at, int 
     return fd;
 }
 
+uint32_t run_number(void) {
+    static uint32_t number;
+    while (number == 0) number = (uint32_t)(now_ns() >> 10);
+    return number;
+}
+
+/* Waits for this flow's greeting, past whatever else is under way. */
+static bool await_greeting(int fd, int flow, union address *from) {
+    struct header got;
+    struct pollfd ready = {.fd = fd, .events = POLLIN};
+    while (poll(&ready, 1, HELLO_WAIT_MS) == 1) {
+        socklen_t length = sizeof *from;
+        ssize_t n = recvfrom(fd, &got, sizeof got, 0, &from->any, &length);
+        if (n == sizeof got && got.run == run_number() && got.flow == (uint32_t)flow) return true;
+    }
+    return false;
+}
+
 /* True when this flow's greeting, or an earlier one's repetition, has gone there and back. */
 static bool greet(struct flows *flows, int flow) {
-    struct header hello = {.magic = MAGIC, .flow = flow}, got;
-    union address from;
-    socklen_t length = sizeof from;
-    struct pollfd server = {.fd = flows->server, .events = POLLIN};
-    struct pollfd client = {.fd = flows->clients[flow], .events = POLLIN};
-    if (sendto(client.fd, &hello, sizeof hello, 0, &flows->to.any, length_of(&flows->to)) < 0) return false;
-    if (poll(&server, 1, HELLO_WAIT_MS) != 1) return false;
-    ssize_t n = recvfrom(server.fd, &got, sizeof got, 0, &from.any, &length);
-    if (n != sizeof got || got.magic != MAGIC || got.flow != (uint32_t)flow) return false;
-    flows->seen[flow] = from;
-    if (sendto(server.fd, &got, sizeof got, 0, &from.any, length) != n) return false;
-    return poll(&client, 1, HELLO_WAIT_MS) == 1 && recv(client.fd, &got, sizeof got, 0) == n;
+    struct header hello = {.run = run_number(), .flow = flow};
+    union address server;
+    const union address *client = &flows->seen[flow];
+    if (sendto(flows->clients[flow], &hello, sizeof hello, 0, &flows->to.any, length_of(&flows->to)) < 0) return false;
+    if (!await_greeting(flows->server, flow, &flows->seen[flow])) return false;
+    if (sendto(flows->server, &hello, sizeof hello, 0, &client->any, length_of(client)) < 0) return false;
+    return await_greeting(flows->clients[flow], flow, &server);
 }
 
 struct flows open_flows(const struct udp_options *options, bool connected) {
@@ -71,8 +84,11 @@ struct flows open_flows(const struct udp_options *options, bool connected) {
         int tries = 0;
         flows.clients[i] = open_udp(flows.to.any.sa_family);
         if (connected && connect(flows.clients[i], &flows.to.any, length_of(&flows.to)) < 0) die("connect");
-        while (!greet(&flows, i))
-            if (++tries == HELLO_TRIES) die("flow %d: no way there and back", i);
+        while (!greet(&flows, i)) {
+            if (++tries < HELLO_TRIES) continue;
+            fprintf(stderr, "udp_load: flow %d: no way there and back\n", i);
+            exit(1);
+        }
     }
     return flows;
 }

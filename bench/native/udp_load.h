@@ -40,10 +40,10 @@ struct flows {
 
 /* First in every datagram that is long enough. */
 struct header {
-    uint32_t magic, flow;
-    uint64_t stamp; /* nanoseconds, or a number */
+    uint32_t run; /* run_number() */
+    uint32_t flow;
+    uint64_t stamp; /* nanoseconds */
 };
-enum { MAGIC = 0x70656c6c };
 
 /* When warming up and measuring end. */
 struct period {
@@ -52,6 +52,8 @@ struct period {
 };
 
 /* udp_load.c */
+/* Tells this run's datagrams from those of an earlier one that were kept waiting by a relay. */
+uint32_t run_number(void);
 int open_udp(int family);
 int open_server(const struct udp_options *options, const union address *at, int port);
 /* Sessions in both directions are open when it returns. Clients that are not connected hear anybody. */

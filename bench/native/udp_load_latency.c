@@ -30,7 +30,7 @@ static uint64_t wall_ns(void) {
 
 static void send_pair(uint64_t nth) {
     char payload[65536] = {0};
-    struct header header = {.magic = MAGIC, .flow = nth % flows.count};
+    struct header header = {.run = run_number(), .flow = nth % flows.count};
     const union address *client = &flows.seen[header.flow];
     header.stamp = wall_ns();
     memcpy(payload, &header, sizeof header);
@@ -50,7 +50,8 @@ static void receive_from(int fd, bool counting) {
         ssize_t n = recvmsg(fd, &message, MSG_TRUNC);
         if (n < 0 && errno == EAGAIN) return;
         struct cmsghdr *first = CMSG_FIRSTHDR(&message);
-        if (n != options->bytes || header.magic != MAGIC || first == NULL || first->cmsg_type != SO_TIMESTAMPNS) {
+        if (header.run != run_number()) continue;
+        if (n != options->bytes || first == NULL || first->cmsg_type != SO_TIMESTAMPNS) {
             wrong++;
             continue;
         }

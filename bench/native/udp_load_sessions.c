@@ -38,7 +38,7 @@ static void open_sockets(void) {
 }
 
 static void start_session(void) {
-    struct header hello = {.magic = MAGIC, .stamp = started};
+    struct header hello = {.run = run_number(), .stamp = started};
     uint32_t nth_address = started / options->flows;
     struct in_pktinfo info = {.ipi_spec_dst.s_addr = htonl(ntohl(options->from.v4.sin_addr.s_addr) + nth_address)};
     _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof info)] = {0};
@@ -70,8 +70,8 @@ static void echo(void) {
 
 static void take_answer(int fd) {
     struct header got;
-    if (recv(fd, &got, sizeof got, 0) != sizeof got || got.magic != MAGIC) failed++;
-    else answered++;
+    ssize_t n = recv(fd, &got, sizeof got, 0);
+    if (n == sizeof got && got.run == run_number()) answered++;
 }
 
 void run_sessions(const struct udp_options *given) {

@@ -22,7 +22,7 @@ function relayTest(name: string, mode: "tproxy" | "redirect", body: (site: Relay
   labTest(`reference relay: ${mode}: ${name}`, async () => {
     const native = await buildNative();
     await using lab = await gatewayLab();
-    await intercept(lab.host("gateway"), mode);
+    await intercept(lab.host("gateway"), { tcp: mode, udp: "off" });
     const argv = [native.relay, "--port", `${RELAY_PORT}`, "--mode", mode];
     const relay = lab.host("gateway").spawn(argv);
     await relay.stdout.waitFor((line) => line === "ready" || undefined, 5_000);

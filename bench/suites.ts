@@ -1,0 +1,45 @@
+/**
+ * The benchmarks there are.
+ *
+ * @module
+ */
+import type { Suite } from "./suite.ts";
+import { TCP_CONTESTANTS, TCP_REFERENCE } from "./tcp_contestants.ts";
+import { startTcpServers, TCP_MEASURES, verifyTcp } from "./tcp_measures.ts";
+import { UDP_CONTESTANTS, UDP_REFERENCE } from "./udp_contestants.ts";
+import { UDP_MEASURES, verifyUdp } from "./udp_measures.ts";
+
+/** By the name that `bench` takes. */
+export const SUITES: readonly Suite[] = [
+  {
+    name: "tcp",
+    contestants: TCP_CONTESTANTS,
+    reference: TCP_REFERENCE,
+    measures: TCP_MEASURES,
+    idle: "connections",
+    full: { rounds: 5, durations: { bulkSeconds: 2, requestSeconds: 2, warmupMs: 2000 } },
+    quick: { rounds: 2, durations: { bulkSeconds: 1, requestSeconds: 1, warmupMs: 300 } },
+    site: {
+      forwards: "nothing",
+      intercepts: { tcp: "tproxy", udp: "off" },
+      servers: [startTcpServers],
+    },
+    verify: verifyTcp,
+  },
+  {
+    name: "udp",
+    contestants: UDP_CONTESTANTS,
+    reference: UDP_REFERENCE,
+    measures: UDP_MEASURES,
+    idle: "sessions",
+    full: { rounds: 3, durations: { bulkSeconds: 1, requestSeconds: 2, warmupMs: 400 } },
+    quick: { rounds: 1, durations: { bulkSeconds: 0.3, requestSeconds: 1, warmupMs: 100 } },
+    // TCP goes past the relay, but for the measure that says otherwise.
+    site: {
+      forwards: "all but UDP",
+      intercepts: { tcp: "off", udp: "tproxy" },
+      servers: [],
+    },
+    verify: verifyUdp,
+  },
+];

@@ -1,0 +1,100 @@
+/**
+ * Who carries UDP: plain forwarding, the reference, Pellucid, and shadowsocks-libev as far as it can.
+ *
+ * @module
+ */
+import { type Contestant, type RelaySpec, waitUntil } from "./contestant.ts";
+import {
+  FORWARDING,
+  pellucid,
+  pellucidRelay,
+  probeCompiler,
+  versionOf,
+  waitForReadyLine,
+} from "./contestants.ts";
+import { RELAY_PORT } from "./interception.ts";
+import { isBound } from "./process_usage.ts";
+
+/** The name of the contestant that the others are compared with. */
+export const UDP_REFERENCE = "c-udp";
+
+/**
+ * Sessions that a relay may have, where it can be told: more than rest in `idle`, fewer than the ports in
+ * `sessions`, so that there each new one is at the expense of the oldest and its port is free when it comes again.
+ */
+const SESSION_LIMIT = 10_000;
+/** New client ports of `sessions`, in turn. */
+export const CLIENT_PORTS = 12_000;
+
+const REFERENCE_RELAY: RelaySpec = {
+  bringsRules: false,
+  command: ({ native }) =>
+    Promise.resolve([native.udp_relay, "--port", `${RELAY_PORT}`, "--sessions", `${SESSION_LIMIT}`]),
+  ready: waitForReadyLine,
+};
+
+/** There is no unencrypted method any more; this is the fastest where the CPU has AES instructions. */
+const SHADOWSOCKS = [
+  "-s",
+  "127.0.0.1",
+  "-p",
+  "8388",
+  "-k",
+  "benchmark",
+  "-m",
+  "aes-128-gcm",
+  "-U",
+  "-t",
+  "300",
+];
+const REDIR = ["-b", "0.0.0.0", "-l", `${RELAY_PORT}`];
+
+/** All of them, in the order of the columns. */
+export const UDP_CONTESTANTS: readonly Contestant[] = [
+  FORWARDING,
+  {
+    name: UDP_REFERENCE,
+    title: "C reference",
+    threads: 1,
+    probe: probeCompiler,
+    relay: REFERENCE_RELAY,
+    withTcp: {
+      ...REFERENCE_RELAY,
+      command: async (site) =>
+        beside([site.native.relay, "--port", `${RELAY_PORT}`], await REFERENCE_RELAY.command(site)),
+    },
+  },
+  pellucidUdp(1),
+  pellucidUdp(2),
+  {
+    name: "ss-redir",
+    title: "ss-redir with ss-server",
+    threads: 1,
+    probe: () => versionOf("ss-redir", ["-h"], /shadowsocks-libev (\S+)/),
+    // It carries no datagram that does not fit into one packet of its own, keeps 512 sessions (MAX_UDP_CONN_NUM),
+    // and does not mark its answers, so that conntrack takes those of an unknown remote for the flow's beginning.
+    limits: { largestDatagram: 1300, sessions: 512, fullCone: false },
+    relay: {
+      bringsRules: false,
+      command: () =>
+        Promise.resolve(beside(["ss-server", ...SHADOWSOCKS], ["ss-redir", ...SHADOWSOCKS, ...REDIR])),
+      ready: (process) => waitUntil(process, (pid) => isBound(pid, "udp", RELAY_PORT)),
+    },
+  },
+];
+
+function pellucidUdp(workers: number): Contestant {
+  // deno-fmt-ignore
+  const flags = [
+    "--udp", "tproxy", "--max-sessions", `${SESSION_LIMIT}`, "--max-sessions-per-client", `${SESSION_LIMIT}`,
+  ];
+  return {
+    ...pellucid(workers, [...flags, "--tcp", "off"]),
+    withTcp: pellucidRelay(workers, [...flags, "--tcp", "tproxy"]),
+  };
+}
+
+/** A command that runs both; the second one is the one that is waited for. */
+function beside(first: readonly string[], second: readonly string[]): string[] {
+  return ["sh", "-c", `${first.join(" ")} >/dev/null & exec ${second.join(" ")}`];
+}

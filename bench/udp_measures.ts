@@ -1,0 +1,286 @@
+/**
+ * What is measured of UDP, and in what unit.
+ *
+ * idle      Thousands of sessions that have carried one datagram each way and then rest: how much the process has
+ *           grown by for each (Pss; user space alone), and how many descriptors each takes. Comes first, so that
+ *           nothing else has grown the process.
+ * up, down  A flood of datagrams of one size on 1 flow or 1,000 flows, from clients to the server or back: datagrams
+ *           that arrived a second, the part that did not, and the relay's CPU time for a million. The sender has no
+ *           more than 256 on their way, so it sends as fast as the gateway can carry. The name says direction, flows,
+ *           bytes; `s` at its end: sent and received by UDP_SEGMENT and UDP_GRO, 16 at a time.
+ * blind     The same without that limit: the sender sends as fast as it can, which is several times what any relay can
+ *           carry. Shows what is left under a load beyond all measure.
+ * sessions  Datagrams each from an endpoint of its own, which the server sends back: how many came back a second,
+ *           so many on their way at once that the relay never waits for the next; CPU time for 100,000. A relay may
+ *           have 10,000 sessions (SESSION_LIMIT), so beyond that each new one ends the oldest.
+ * dns       Queries a second through the gateway: dnsperf against NSD, 20 clients, 100 queries on their way.
+ * latency   128 datagrams a second of 200 bytes on each of 200 flows, in both directions, beside one TCP stream as
+ *           fast as it gets, which the gateway's kernel forwards: the time from the sender's call to the
+ *           receiver's kernel.
+ * latencyT  The same, with that TCP stream carried by the relay too: Pellucid with both, and for the reference both C
+ *           relays beside each other.
+ *
+ * @module
+ */
+import { CLIENT_ADDRESSES, INTERNET_NETNS, OTHER_ADDRESS, SERVER_ADDRESS } from "./bench_lab.ts";
+import type { Probe } from "./contestant.ts";
+import { versionOf } from "./contestants.ts";
+import { QUERIES_FILE, startNameServer } from "./dns_server.ts";
+import {
+  costOf,
+  type Durations,
+  figure,
+  type Measure,
+  measureGrowth,
+  type Sample,
+  watchLoad,
+} from "./measure.ts";
+import { RunningContestant } from "./running_contestant.ts";
+import { startTcpServers } from "./tcp_measures.ts";
+import { CLIENT_PORTS } from "./udp_contestants.ts";
+
+/** Datagrams of a flood on their way at once: fewer than any queue on the way has room for. */
+const WINDOW = 256;
+/** Datagrams that a sender with UDP_SEGMENT hands over at a time, as QUIC libraries do. */
+const SEGMENTS = 16;
+/** UDP over IPv4 knows no larger one. */
+const LARGEST_DATAGRAM = 65_507;
+/** Sessions under way at once in `sessions`. */
+const IN_FLIGHT = 128;
+
+interface Flood {
+  readonly direction: "up" | "down";
+  readonly flows: number;
+  readonly bytes: number;
+  readonly segments: number;
+  readonly window: number;
+}
+
+/** All of them, in the order of the rows and of each round. */
+export const UDP_MEASURES: readonly Measure[] = [
+  {
+    name: "idle",
+    appliesToForwarding: false,
+    metrics: [
+      { key: "bytesEach", title: "memory for an idle session, bytes", digits: 0, better: "less" },
+      { key: "descriptorsEach", title: "descriptors for an idle session", digits: 2, better: "less" },
+    ],
+    run: (running) => {
+      const { idle } = running.stage;
+      return measureGrowth(running, argvOf(running, "idle", ["--flows", `${idle}`]), idle);
+    },
+  },
+  ...[1, SEGMENTS].flatMap((segments) =>
+    (["up", "down"] as const).flatMap((direction) =>
+      [1, 1000].flatMap((flows) =>
+        [64, 512, 1200].map((bytes) => flood({ direction, flows, bytes, segments, window: WINDOW }))
+      )
+    )
+  ),
+  ...[1, 1000].map((flows) => flood({ direction: "up", flows, bytes: 512, segments: 1, window: 0 })),
+  {
+    name: "sessions",
+    appliesToForwarding: true,
+    metrics: [
+      { key: "perSecond", title: "new sessions a second", digits: 0, better: "more" },
+      {
+        key: "lossPercent",
+        title: "new sessions: not answered, %",
+        digits: 2,
+        better: "less",
+        onlyIfAny: true,
+      },
+      { key: "cpuSeconds", title: "new sessions: CPU s for 100,000", digits: 2, better: "less" },
+    ],
+    run: measureSessions,
+  },
+  {
+    name: "dns",
+    appliesToForwarding: true,
+    metrics: [
+      { key: "perSecond", title: "DNS queries a second", digits: 0, better: "more" },
+      {
+        key: "lossPercent",
+        title: "DNS queries: not answered, %",
+        digits: 2,
+        better: "less",
+        onlyIfAny: true,
+      },
+      { key: "cpuSeconds", title: "DNS: CPU s a million queries", digits: 2, better: "less" },
+    ],
+    servers: [startNameServer],
+    probe: probeDns,
+    run: measureDns,
+  },
+  latency("latency", "beside TCP that the kernel forwards", measureLatency),
+  latency("latencyT", "beside TCP that the relay carries", async (running, durations) => {
+    const { contestant, stage } = running;
+    if (contestant.withTcp === undefined) return {};
+    await using both = await RunningContestant.start(
+      { ...contestant, relay: contestant.withTcp },
+      stage,
+      { ...running.site, forwards: "nothing", intercepts: { tcp: "tproxy", udp: "tproxy" } },
+    );
+    return await measureLatency(both, durations);
+  }),
+];
+
+function flood({ direction, flows, bytes, segments, window }: Flood): Measure {
+  const segmented = segments > 1;
+  const name = `${window === 0 ? "blind" : direction}${flows}x${bytes}${segmented ? "s" : ""}`;
+  const title =
+    `${window === 0 ? "sent blindly " : ""}${direction}, ${flows === 1 ? "1 flow" : "1,000 flows"}, ` +
+    `${bytes} B${segmented ? ", UDP_SEGMENT" : ""}`;
+  return {
+    name,
+    appliesToForwarding: true,
+    metrics: [
+      { key: "perSecond", title: `${title}: datagrams a second`, digits: 0, better: "more" },
+      { key: "lossPercent", title: `${title}: lost, %`, digits: 2, better: "less", onlyIfAny: true },
+      { key: "cpuSeconds", title: `${title}: CPU s a million`, digits: 2, better: "less" },
+    ],
+    run: async (running, { bulkSeconds, warmupMs }) => {
+      if (!canHold(running, flows)) return {};
+      // deno-fmt-ignore
+      const argv = argvOf(running, "flood", [
+        "--flows", `${flows}`, "--bytes", `${bytes}`, "--segments", `${segments}`, "--window", `${window}`,
+        ...lasting(bulkSeconds, warmupMs), ...(direction === "down" ? ["--down"] : []),
+      ]);
+      const run = await watchLoad(running, () => running.load(argv, bulkSeconds));
+      return {
+        perSecond: figure(run.result, "delivered") / figure(run.result, "seconds"),
+        lossPercent: 100 * (1 - figure(run.result, "deliveredTotal") / figure(run.result, "sentTotal")),
+        ...costOf(running, run, figure(run.result, "deliveredTotal") / 1e6),
+        ...run.busy,
+      };
+    },
+  };
+}
+
+async function measureSessions(running: RunningContestant, durations: Durations): Promise<Sample> {
+  const { requestSeconds, warmupMs } = durations;
+  // deno-fmt-ignore
+  const argv = argvOf(running, "sessions", [
+    "--flows", `${CLIENT_PORTS}`, "--window", `${IN_FLIGHT}`, "--from", CLIENT_ADDRESSES,
+    ...lasting(requestSeconds, warmupMs),
+  ]);
+  const run = await watchLoad(running, () => running.load(argv, requestSeconds));
+  return {
+    perSecond: figure(run.result, "answered") / figure(run.result, "seconds"),
+    lossPercent: 100 * figure(run.result, "lost") / figure(run.result, "startedTotal"),
+    ...costOf(running, run, figure(run.result, "answeredTotal") / 1e5),
+    ...run.busy,
+  };
+}
+
+async function measureDns(running: RunningContestant, { requestSeconds }: Durations): Promise<Sample> {
+  // deno-fmt-ignore
+  const argv = [
+    "dnsperf", "-s", SERVER_ADDRESS, "-d", `${running.directory}/${QUERIES_FILE}`, "-l", `${requestSeconds}`,
+    "-c", "20", "-q", "100",
+  ];
+  const run = await watchLoad(running, async () => parseDnsperf(await running.runLoad(argv, requestSeconds)));
+  return {
+    perSecond: figure(run.result, "perSecond"),
+    lossPercent: figure(run.result, "lossPercent"),
+    ...costOf(running, run, figure(run.result, "completed") / 1e6),
+    ...run.busy,
+  };
+}
+
+async function probeDns(): Promise<Probe> {
+  const server = await versionOf("nsd", ["-v"], /NSD version (\S+)/);
+  if ("missing" in server) return server;
+  const client = await versionOf("dnsperf", ["-h"], /Version (\S+)/);
+  if ("missing" in client) return client;
+  return { version: `NSD ${server.version}, dnsperf ${client.version}` };
+}
+
+/** @throws {Error} when an answer was an error or a figure is missing */
+export function parseDnsperf(printed: string): Record<string, number> {
+  const number = (pattern: RegExp) => {
+    const text = pattern.exec(printed)?.[1];
+    if (text === undefined) throw new Error(`dnsperf: no ${pattern} in:\n${printed}`);
+    return Number(text);
+  };
+  const completed = number(/Queries completed:\s+(\d+)/);
+  const right = number(/Response codes:.*\bNOERROR (\d+)/);
+  if (right !== completed) throw new Error(`dnsperf: ${completed - right} answers were errors:\n${printed}`);
+  return {
+    completed,
+    perSecond: number(/Queries per second:\s+([\d.]+)/),
+    lossPercent: number(/Queries lost:\s+\d+ \(([\d.]+)%\)/),
+  };
+}
+
+function latency(name: string, beside: string, run: Measure["run"]): Measure {
+  return {
+    name,
+    appliesToForwarding: name === "latency",
+    servers: [startTcpServers],
+    metrics: [
+      { key: "p50us", title: `one way, ${beside}: p50, µs`, digits: 0, better: "less" },
+      { key: "p99us", title: `one way, ${beside}: p99, µs`, digits: 0, better: "less" },
+      {
+        key: "lossPercent",
+        title: `one way, ${beside}: lost, %`,
+        digits: 2,
+        better: "less",
+        onlyIfAny: true,
+      },
+      { key: "gbitPerSecond", title: `that TCP, Gbit/s`, digits: 2, better: "more" },
+    ],
+    run,
+  };
+}
+
+async function measureLatency(running: RunningContestant, durations: Durations): Promise<Sample> {
+  const { requestSeconds, warmupMs } = durations;
+  // The stream begins before and ends after.
+  const bulkSeconds = requestSeconds + warmupMs / 1000 + 1;
+  // deno-fmt-ignore
+  const bulk = [
+    running.stage.native.load, "bulk", "--to", SERVER_ADDRESS, "--seconds", `${bulkSeconds}`, "--warmup-ms", "0",
+  ];
+  // deno-fmt-ignore
+  const argv = argvOf(running, "latency", [
+    "--flows", "200", "--rate", "128", "--bytes", "200", ...lasting(requestSeconds, warmupMs),
+  ]);
+  const stream = running.load(bulk, bulkSeconds);
+  const run = await watchLoad(running, () => running.load(argv, requestSeconds));
+  const carried = await stream;
+  return {
+    p50us: figure(run.result, "p50us"),
+    p99us: figure(run.result, "p99us"),
+    lossPercent: 100 * (1 - figure(run.result, "deliveredTotal") / figure(run.result, "sentTotal")),
+    gbitPerSecond: figure(carried, "bytes") * 8 / 1e9 / figure(carried, "seconds"),
+    ...run.busy,
+  };
+}
+
+/**
+ * Proves that the relay is one: datagrams of all sizes arrive in order, once and unchanged in both directions, from
+ * the address they should be from; and those of a server that the client never wrote to as well (full cone).
+ */
+export async function verifyUdp(running: RunningContestant): Promise<void> {
+  const { limits } = running.contestant;
+  // deno-fmt-ignore
+  const argv = argvOf(running, "verify", [
+    "--flows", "16", "--bytes", `${limits?.largestDatagram ?? LARGEST_DATAGRAM}`,
+    ...(limits?.fullCone === false ? [] : ["--other", OTHER_ADDRESS]),
+  ]);
+  await running.load(argv, 30);
+}
+
+function canHold({ contestant }: RunningContestant, sessions: number): boolean {
+  return sessions <= (contestant.limits?.sessions ?? Infinity);
+}
+
+function lasting(seconds: number, warmupMs: number): string[] {
+  return ["--seconds", `${seconds}`, "--warmup-ms", `${warmupMs}`];
+}
+
+/** Of the load generator, which is client and server at once. */
+function argvOf({ stage }: RunningContestant, mode: string, options: readonly string[]): string[] {
+  return [stage.native.udp_load, mode, "--to", SERVER_ADDRESS, "--server-netns", INTERNET_NETNS, ...options];
+}
