@@ -23,6 +23,8 @@ import type { LabHost } from "./host.ts";
 import type { LabProcess } from "./process.ts";
 
 const ANSWER_TIMEOUT_MS = 10_000;
+/** So many small datagrams fit into any socket's buffer, also when nobody reads meanwhile. */
+const BUFFERED = 100;
 const START_TIMEOUT_MS = 20_000;
 
 /** A process in a lab host that holds UDP sockets. Ends with the lab, or earlier with `await using`. */
@@ -76,7 +78,7 @@ export class ClientSocket {
     return Number(this.local.slice(this.local.lastIndexOf(":") + 1));
   }
 
-  /** Sends in bursts that no buffer on the way is too small for, and resolves when all of them have left. */
+  /** Resolves when all of them have left. */
   async send(...datagrams: DatagramSpec[]): Promise<SendOutcome> {
     await this.#order({ do: "send", socket: this.number, datagrams });
     return await this.#report("sent", ANSWER_TIMEOUT_MS);
@@ -98,6 +100,17 @@ export class ClientSocket {
   async ask(datagram: DatagramSpec, timeoutMs = ANSWER_TIMEOUT_MS): Promise<ReceivedDatagram> {
     await this.send(datagram);
     return await this.received(timeoutMs);
+  }
+
+  /** Sends many, a buffer's worth at a time, and waits for as many answers. */
+  async askAll(datagrams: readonly DatagramSpec[]): Promise<ReceivedDatagram[]> {
+    const answers: ReceivedDatagram[] = [];
+    for (let from = 0; from < datagrams.length; from += BUFFERED) {
+      const some = datagrams.slice(from, from + BUFFERED);
+      await this.send(...some);
+      answers.push(...await this.receivedAll(some.length));
+    }
+    return answers;
   }
 
   /** The next error. */

@@ -29,9 +29,17 @@ export function runDatagramClient(): void {
   new DatagramClientProgram().run();
 }
 
+/** A datagram that fails so often fails by itself. */
+const MAX_ATTEMPTS = 3;
+
+interface OpenSocket {
+  readonly socket: DatagramSocket;
+  readonly queuesErrors: boolean;
+}
+
 class DatagramClientProgram {
   readonly #program = new DatagramProgram();
-  readonly #sockets = new Map<number, { socket: DatagramSocket; queuesErrors: boolean }>();
+  readonly #sockets = new Map<number, OpenSocket>();
 
   run(): void {
     this.#program.run((line) => this.#obey(JSON.parse(line) as DatagramOrder));
@@ -79,10 +87,8 @@ class DatagramClientProgram {
     const open = this.#sockets.get(number);
     let bytes = 0, at = from;
     for (; at < datagrams.length && at - from < BURST && bytes < BURST_BYTES && open !== undefined; at++) {
-      // With an error queue, its entries tell what this call would be failed with.
-      if (open.queuesErrors) this.#program.clearError(open.socket);
       const length = this.#write(datagrams[at]!);
-      const n = this.#program.messages.send(open.socket.fd, length, addressed(datagrams[at]!));
+      const n = this.#sendOne(open, length, addressed(datagrams[at]!));
       if (n < 0) errors[at] = errnoName(-n);
       bytes += length;
     }
@@ -92,6 +98,16 @@ class DatagramClientProgram {
     }
     pause(BURST_PAUSE_MS);
     this.#program.later(() => this.#send(number, datagrams, at, errors, atMs));
+  }
+
+  /** Sends what is in the buffer. @returns -errno of this datagram, not of earlier ones where those are queued. */
+  #sendOne({ socket, queuesErrors }: OpenSocket, length: number, datagram: DatagramSpec): number {
+    for (let attempt = 0;; attempt++) {
+      const n = this.#program.messages.send(socket.fd, length, datagram);
+      const isOwn = n >= 0 || !queuesErrors || attempt === MAX_ATTEMPTS;
+      // An error that has come for an earlier one fails the next call, and its entry tells the same.
+      if (isOwn || this.#program.clearError(socket) === 0 && attempt > 0) return n;
+    }
   }
 
   /** Puts a datagram's bytes into the buffer. @returns their number. */

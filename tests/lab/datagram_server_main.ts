@@ -57,7 +57,7 @@ class DatagramServerProgram {
       const take = isLoad
         ? (at: DatagramSocket) => this.#takeLoad(at)
         : (at: DatagramSocket) => this.#take(at);
-      const socket = this.#program.open({ from, discover: "dont" }, take);
+      const socket = this.#program.open({ from, discover: "dont", freebind: true }, take);
       this.#port = Number(socket.local.slice(socket.local.lastIndexOf(":") + 1));
     }
     report({ event: "ready", port: this.#port });
