@@ -14,9 +14,9 @@
  *           so many on their way at once that the relay never waits for the next; CPU time for 100,000. A relay may
  *           have 10,000 sessions (SESSION_LIMIT), so beyond that each new one ends the oldest.
  * dns       Queries a second through the gateway: dnsperf against NSD, 20 clients, 100 queries on their way.
- * latency   128 datagrams a second of 200 bytes on each of 200 flows, in both directions, beside one TCP stream as
- *           fast as it gets, which the gateway's kernel forwards: the time from the sender's call to the
- *           receiver's kernel.
+ * latency   128 datagrams a second of 200 bytes on each of 200 flows, in both directions, beside one TCP stream that
+ *           would fill a line of 1 Gbit/s and that the gateway's kernel forwards: the time from the sender's call to
+ *           the receiver's kernel. (A stream without a limit would take all of the gateway's CPU.)
  * latencyT  The same, with that TCP stream carried by the relay too: Pellucid with both, and for the reference both C
  *           relays beside each other.
  *
@@ -45,6 +45,8 @@ const WINDOW = 256;
 const SEGMENTS = 16;
 /** UDP over IPv4 knows no larger one. */
 const LARGEST_DATAGRAM = 65_507;
+/** Of the TCP stream in `latency`. */
+const BULK_MBIT = 1000;
 /** Sessions under way at once in `sessions`. */
 const IN_FLIGHT = 128;
 
@@ -241,6 +243,7 @@ async function measureLatency(running: RunningContestant, durations: Durations):
   // deno-fmt-ignore
   const bulk = [
     running.stage.native.load, "bulk", "--to", SERVER_ADDRESS, "--seconds", `${bulkSeconds}`, "--warmup-ms", "0",
+    "--up", "--pace", `${BULK_MBIT}`,
   ];
   // deno-fmt-ignore
   const argv = argvOf(running, "latency", [

@@ -2,7 +2,7 @@
  * Load generator: the servers and the clients of every measure.
  *
  *   load serve                                          prints "ready", runs until killed
- *   load bulk     --to IP --count STREAMS --seconds S [--up]
+ *   load bulk     --to IP --count STREAMS --seconds S [--up [--pace MBIT]]
  *   load connect  --to IP --spread ADDRESSES --count IN_FLIGHT --seconds S
  *   load pingpong --to IP --count CONNECTIONS --seconds S
  *   load idle     --to IP --spread ADDRESSES --count CONNECTIONS       holds them until its input ends
@@ -95,6 +95,7 @@ static struct options parse_options(int argc, char **argv) {
         else if (strcmp(name, "--count") == 0) options.count = atoi(value);
         else if (strcmp(name, "--seconds") == 0) options.seconds = atof(value);
         else if (strcmp(name, "--warmup-ms") == 0) options.warmup_ms = atoi(value);
+        else if (strcmp(name, "--pace") == 0) options.pace_mbit = atoi(value);
         else if (strcmp(name, "--bytes") == 0) options.bytes = strtoull(value, NULL, 10);
         else {
             fprintf(stderr, "load: unknown option %s\n", name);

@@ -31,6 +31,7 @@ struct options {
     int warmup_ms;
     double seconds;
     uint64_t bytes;
+    int pace_mbit;              /* bits a second of a stream at most, in millions; 0: no limit */
     bool upwards;
 };
 

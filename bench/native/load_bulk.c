@@ -22,6 +22,7 @@ void run_bulk(const struct options *options) {
     zeros_fd = open_zeros();
     for (int i = 0; i < options->count; i++) {
         int fd = dial_and_wait(options, options->upwards ? SINK_PORT : SOURCE_PORT, i);
+        if (options->pace_mbit > 0) set_option(fd, SOL_SOCKET, SO_MAX_PACING_RATE, options->pace_mbit * (1000000 / 8));
         watch(epoll_fd, fd, options->upwards ? EPOLLOUT : EPOLLIN, fd);
     }
     uint64_t total = 0, at_begin = 0, now = now_ns();

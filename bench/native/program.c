@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,13 +30,21 @@ void set_option(int fd, int level, int name, int value) {
     if (setsockopt(fd, level, name, &value, sizeof value) < 0) die("setsockopt(%d, %d)", level, name);
 }
 
-/* Going beyond its limit takes CAP_NET_ADMIN outside of any user namespace. */
-void enlarge_buffers(int fd) {
+/* Going beyond the host's limit takes CAP_NET_ADMIN outside of any user namespace. */
+static void enlarge(int fd, int beyond_limit, int within_limit) {
+    static bool must_keep_limit;
     int bytes = 4 * 1024 * 1024;
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) < 0)
-        set_option(fd, SOL_SOCKET, SO_RCVBUF, bytes);
-    if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes) < 0)
-        set_option(fd, SOL_SOCKET, SO_SNDBUF, bytes);
+    if (!must_keep_limit && setsockopt(fd, SOL_SOCKET, beyond_limit, &bytes, sizeof bytes) == 0) return;
+    must_keep_limit = true;
+    set_option(fd, SOL_SOCKET, within_limit, bytes);
+}
+
+void enlarge_receive_buffer(int fd) {
+    enlarge(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+}
+
+void enlarge_send_buffer(int fd) {
+    enlarge(fd, SO_SNDBUFFORCE, SO_SNDBUF);
 }
 
 void raise_descriptor_limit(void) {

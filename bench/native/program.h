@@ -8,9 +8,10 @@
 /* Ends the program with the message and what errno says. */
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 uint64_t now_ns(void);
-/* Room for what arrives at a datagram socket and what leaves it: as much as the host allows. */
-void enlarge_buffers(int fd);
 void set_option(int fd, int level, int name, int value);
+/* Room for what waits at a datagram socket: as much as the host allows. */
+void enlarge_receive_buffer(int fd);
+void enlarge_send_buffer(int fd);
 /* As many descriptors as the host allows. */
 void raise_descriptor_limit(void);
 int new_epoll(void);

@@ -27,7 +27,8 @@ enum { HELLO_TRIES = 20, HELLO_WAIT_MS = 100 };
 int open_udp(int family) {
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) die("socket");
-    enlarge_buffers(fd);
+    enlarge_receive_buffer(fd);
+    enlarge_send_buffer(fd);
     return fd;
 }
 

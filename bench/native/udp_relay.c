@@ -255,7 +255,7 @@ static int open_upstream(const union address *client) {
         set_option(fd, SOL_IPV6, IPV6_V6ONLY, 1);
         set_option(fd, SOL_IPV6, IPV6_RECVTCLASS, 1);
     }
-    enlarge_buffers(fd);
+    enlarge_receive_buffer(fd);
     if (segments) set_option(fd, SOL_UDP, UDP_GRO, 1);
     bind_like(fd, client);
     /* Only now, when nobody else has the port: a socket that answers from it may still share it. */
@@ -315,7 +315,7 @@ static int open_reply_socket(const union address *remote) {
     if (fd < 0) return -1;
     set_option(fd, SOL_SOCKET, SO_MARK, REPLY_MARK);
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    enlarge_buffers(fd);
+    enlarge_send_buffer(fd);
     /* Addresses that nobody has, so that no packet is ever for this socket. */
     if (is_v4(remote)) {
         set_option(fd, SOL_IP, IP_TRANSPARENT, 1);
@@ -364,7 +364,7 @@ static void open_listener(int family) {
         set_option(fd, SOL_IPV6, IPV6_RECVTCLASS, 1);
     }
     if (segments) set_option(fd, SOL_UDP, UDP_GRO, 1);
-    enlarge_buffers(fd);
+    enlarge_receive_buffer(fd);
     any.v4.sin_port = htons(listen_port);
     if (bind(fd, &any.any, length_of(&any)) < 0) die("bind to port %d", listen_port);
     int *place = &listen_fds[family == AF_INET ? 0 : 1];
