@@ -34,7 +34,7 @@ export function buildPlan(intent: InterceptIntent): Plan {
   if (intent.udp === "tproxy") chains.push(udpUntrackedChain(intent));
   if (keepsClients) chains.push(...upstreamChains(intent));
   if (hasTproxy) chains.push(...tproxyChains(intent));
-  if (intent.udp === "tproxy") chains.push(...udpInnerChains(intent, keepsClients));
+  if (intent.udp === "tproxy") chains.push(...udpInnerChains(intent));
   if (intent.tcp === "redirect") chains.push(...redirectChains(intent));
 
   const marked = new Set<string>();

@@ -52,17 +52,17 @@ export function udpUntrackedChain({ marks }: InterceptIntent): BaseChain {
 }
 
 /** The rules on datagrams, in the order in which a datagram meets them. */
-export function udpInnerChains(intent: InterceptIntent, keepsClients: boolean): InnerChain[] {
+export function udpInnerChains(intent: InterceptIntent): InnerChain[] {
   const workers = Array.from({ length: intent.udpWorkers }, (_, i) => workerChain(intent, i));
   return [
-    preroutingChain(intent, keepsClients),
+    preroutingChain(intent),
     ...(intent.local ? [outputChain(intent)] : []),
     ...(workers.length > 1 ? [steerChain(workers.map(({ name }) => name))] : []),
     ...workers,
   ];
 }
 
-function preroutingChain(intent: InterceptIntent, keepsClients: boolean): InnerChain {
+function preroutingChain(intent: InterceptIntent): InnerChain {
   const steer: Verdict = { kind: "goto", chain: intent.udpWorkers > 1 ? STEER : workerName(0) };
   const rules: Rule[] = [];
   if (intent.local) {
@@ -72,15 +72,6 @@ function preroutingChain(intent: InterceptIntent, keepsClients: boolean): InnerC
       matches: [incoming("lo")],
       verdict: steer,
       why: "this host's own: our output chain has decided",
-    });
-  }
-  if (keepsClients) {
-    rules.push({
-      id: "answer",
-      during: "always",
-      matches: [packetMark(intent.marks.intercept)],
-      verdict: { kind: "pass" },
-      why: "on its way to a socket of ours that asked as the client",
     });
   }
   rules.push(

@@ -372,6 +372,16 @@ labTest("nft: udp with source keep: two intercepted clients talk to each other",
     // It comes in where new flows are taken.
     await peer.send({ to: socket.local, text: "answer" });
     assertEquals((await upstream.received()).from, peer.local);
+    const stranger = await others.open({ from: at(second, 0) });
+    await stranger.send({ to: socket.local, text: "unasked" });
+    const [unasked] = await proxy.taken(family);
+    assertEquals([unasked!.from, unasked!.destination], [stranger.local, socket.local]);
+    // Its session speaks to the client in its name, and is what the client's answer is for.
+    const inItsName = await proxy.upstreamSocket(family, stranger.local);
+    await inItsName.send({ to: socket.local, text: "unasked" });
+    assertEquals((await socket.received()).from, stranger.local);
+    await socket.send({ to: stranger.local, text: "thanks" });
+    assertEquals((await inItsName.received()).from, socket.local);
     await socket.send({ to: peer.local, text: "more" });
     assertEquals((await proxy.taken(family))[0]!.text, "more");
   }
