@@ -33,13 +33,16 @@ export class Supervisor {
   }
 
   /**
-   * Starts all workers.
+   * Starts all workers, the first one first.
    *
    * @returns the TCP listeners of one worker, since all have the same, and the UDP listeners of all.
    * @throws {WorkerStartError} when one fails; the others may be running then: {@linkcode stop} ends them.
    */
   async start(): Promise<Listeners> {
-    const listeners = await Promise.all(this.#slots.map((slot) => slot.start()));
+    const [first, ...others] = this.#slots;
+    // The first one's UDP port decides between two proxies that start at once; all together, each could take a port
+    // that the other wants.
+    const listeners = [await first!.start(), ...await Promise.all(others.map((slot) => slot.start()))];
     return { tcp: listeners[0]!.tcp, udp: listeners.flatMap(({ udp }) => udp) };
   }
 

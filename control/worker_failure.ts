@@ -16,7 +16,7 @@ function meaningOf(failure: WorkerFailure): Meaning {
     case "EADDRINUSE":
       return {
         code: "port-taken",
-        hint: "choose another port with --port; `ss -ltnp` shows who listens where",
+        hint: "choose another port with --port; `ss -lntup` shows who listens where",
       };
     case "EPERM":
     case "EACCES":

@@ -9,7 +9,7 @@ import { App, onStopSignals, openLog, writeStderrLine } from "../../control/mod.
 
 if (import.meta.main) {
   const settings = JSON.parse(Deno.args[0]!) as Partial<RunConfig>;
-  const config: RunConfig = { ...defaultRunConfig(), from: ["lan0"], flows: true, ...settings };
+  const config: RunConfig = { ...defaultRunConfig(), from: ["lan0"], udp: "off", flows: true, ...settings };
   using log = openLog({ format: "json", level: "info", write: writeStderrLine });
   const app = new App(config, (event) => log.emit(event));
   using _signals = onStopSignals((nth) => nth === 1 ? app.stop() : app.force());

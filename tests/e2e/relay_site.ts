@@ -51,7 +51,18 @@ export class RelaySite implements AsyncDisposable {
     try {
       const { mode = "tproxy", source = "own", flags = [] } = options;
       const [script, ...args] = options.program ??
-        [MAIN, "run", "--from", "lan0", "--log", "json", ...(options.flows ?? true ? ["--flows"] : [])];
+        // The lab's own programs may ask for names, and what is counted here is TCP's.
+        [
+          MAIN,
+          "run",
+          "--from",
+          "lan0",
+          "--udp",
+          "off",
+          "--log",
+          "json",
+          ...(options.flows ?? true ? ["--flows"] : []),
+        ];
       const process = lab.host("gateway").deno(
         script,
         options.program === undefined ? [...args, "--tcp", mode, "--source", source, ...flags] : args,

@@ -227,7 +227,7 @@ for (const mode of ["tproxy", "redirect"] as const) {
       ];
       await using lab = await gatewayLab();
       const echo = await lab.host("internet").serve({ kind: "echo" });
-      const flags = ["--from", "lan0", "--flows", "--tcp", mode, "--source", "keep"];
+      const flags = ["--from", "lan0", "--flows", "--tcp", mode, "--udp", "off", "--source", "keep"];
       await using proxy = await ProxyRun.start(lab.host("gateway"), flags, { prefix });
       for (
         const [address, from] of [[servers.v4, clientAddress.v4], [servers.v6, clientAddress.v6]] as const
