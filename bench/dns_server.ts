@@ -1,5 +1,5 @@
 /**
- * A name server for the internet host: NSD with one zone, and the queries that dnsperf asks.
+ * A name server for the internet host: Knot DNS with one zone, and the queries that dnsperf asks.
  *
  * @module
  */
@@ -14,7 +14,7 @@ const ZONE = "example.org";
 const NAMES = 1000;
 const PORT = 53;
 
-/** Resolves when it answers. @throws {Error} when NSD does not start, or is not installed. */
+/** Resolves when it answers. @throws {Error} when Knot DNS does not start. */
 export async function startNameServer({ directory, spawn }: InternetHost): Promise<void> {
   const names = Array.from({ length: NAMES }, (_, index) => `host${index}`);
   const records = names.map((name, index) => `${name} A 198.51.100.${index % 254 + 1}`);
@@ -31,29 +31,29 @@ export async function startNameServer({ directory, spawn }: InternetHost): Promi
     `${directory}/${QUERIES_FILE}`,
     names.map((name) => `${name}.${ZONE} A\n`).join(""),
   );
-  await Deno.writeTextFile(`${directory}/nsd.conf`, renderNsdConfig(directory));
-  const server = spawn(["nsd", "-d", "-c", `${directory}/nsd.conf`]);
+  await Deno.writeTextFile(`${directory}/knot.conf`, renderKnotConfig(directory));
+  const server = spawn(["knotd", "-c", `${directory}/knot.conf`]);
   await waitUntil(server, (pid) => isBound(pid, "udp", PORT));
 }
 
-/** One process that answers, as the user it was started by, with all its files in `directory`. */
-function renderNsdConfig(directory: string): string {
+/** One thread that answers over UDP; all its files in `directory`. */
+function renderKnotConfig(directory: string): string {
   return `server:
-  server-count: 1
-  port: ${PORT}
-  username: ""
-  chroot: ""
-  zonesdir: "${directory}"
-  zonelistfile: "${directory}/zone.list"
-  database: ""
-  xfrdfile: "${directory}/xfrd.state"
-  xfrdir: "${directory}"
-  pidfile: "${directory}/nsd.pid"
-  rrl-ratelimit: 0
-remote-control:
-  control-enable: no
+  rundir: ${directory}
+  listen: 0.0.0.0@${PORT}
+  udp-workers: 1
+  tcp-workers: 1
+  background-workers: 1
+database:
+  storage: ${directory}
 zone:
-  name: ${ZONE}
-  zonefile: "${directory}/zone"
+  - domain: ${ZONE}
+    storage: ${directory}
+    file: zone
+    zonefile-load: whole
+    journal-content: none
+log:
+  - target: stderr
+    any: warning
 `;
 }

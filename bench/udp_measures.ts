@@ -13,7 +13,7 @@
  * sessions  Datagrams each from an endpoint of its own, which the server sends back: how many came back a second,
  *           so many on their way at once that the relay never waits for the next; CPU time for 100,000. A relay may
  *           have 10,000 sessions (SESSION_LIMIT), so beyond that each new one ends the oldest.
- * dns       Queries a second through the gateway: dnsperf against NSD, 20 clients, 100 queries on their way.
+ * dns       Queries a second through the gateway: dnsperf against Knot DNS, 20 clients, 100 queries on their way.
  * latency   128 datagrams a second of 200 bytes on each of 200 flows, in both directions, beside one TCP stream that
  *           would fill a line of 1 Gbit/s and that the gateway's kernel forwards: the time from the sender's call to
  *           the receiver's kernel. (A stream without a limit would take all of the gateway's CPU.)
@@ -191,11 +191,11 @@ async function measureDns(running: RunningContestant, { requestSeconds }: Durati
 }
 
 async function probeDns(): Promise<Probe> {
-  const server = await versionOf("nsd", ["-v"], /NSD version (\S+)/);
+  const server = await versionOf("knotd", ["-V"], /version (\S+)/);
   if ("missing" in server) return server;
   const client = await versionOf("dnsperf", ["-h"], /Version (\S+)/);
   if ("missing" in client) return client;
-  return { version: `NSD ${server.version}, dnsperf ${client.version}` };
+  return { version: `Knot DNS ${server.version}, dnsperf ${client.version}` };
 }
 
 /** @throws {Error} when an answer was an error or a figure is missing */
