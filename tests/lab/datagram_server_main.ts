@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { AF_INET, SOCKADDR_IN6_BYTES, SOCKADDR_IN_BYTES } from "../../ffi/mod.ts";
 import { parseEndpoint } from "../../net/mod.ts";
+import { answerQuery, answerStatus } from "./datagram_answers.ts";
 import { ANSWER, isWhole, REQUEST, SeenNumbers, writeLoad } from "./datagram_load.ts";
 import type { IncomingMessage } from "./datagram_message.ts";
 import { DatagramProgram, reportLine } from "./datagram_program.ts";
@@ -58,7 +59,7 @@ class DatagramServerProgram {
         ? (at: DatagramSocket) => this.#takeLoad(at)
         : (at: DatagramSocket) => this.#take(at);
       const socket = this.#program.open({ from, discover: "dont", freebind: true }, take);
-      this.#port = Number(socket.local.slice(socket.local.lastIndexOf(":") + 1));
+      this.#port = portOf(socket);
     }
     report({ event: "ready", port: this.#port });
     this.#program.run((line) => {
@@ -76,17 +77,17 @@ class DatagramServerProgram {
         if (typeof error === "number") return;
         continue;
       }
-      if (this.#spec.reports ?? true) this.#reportDatagram(message);
+      if (this.#spec.reports ?? true) this.#reportDatagram(socket, message);
       this.#answer(socket, message);
     }
   }
 
-  #reportDatagram({ from, asked, bytes, tos }: IncomingMessage): void {
+  #reportDatagram(socket: DatagramSocket, { from, asked, bytes, tos }: IncomingMessage): void {
     const payload = this.#program.messages.payload.bytes.subarray(0, bytes);
     report({
       event: "datagram",
       from,
-      to: endpoint(asked!, this.#port),
+      to: endpoint(asked!, portOf(socket)),
       bytes,
       tos: tos!,
       ...(bytes <= TEXT_BYTES ? { text: new TextDecoder().decode(payload) } : {}),
@@ -103,24 +104,51 @@ class DatagramServerProgram {
       case "mapping":
         this.#answerMapping(socket, from, asked!, bytes);
         return;
+      case "resolver": {
+        const query = messages.payload.bytes.slice(0, bytes);
+        this.#sendBack(socket, from, asked!, answerQuery(query, this.#spec.names));
+        return;
+      }
+      case "game": {
+        this.#sendBack(socket, from, asked!, answerStatus(this.#text(bytes), this.#spec.status));
+        return;
+      }
       case "mute":
       case "load":
         return;
     }
   }
 
+  #sendBack(
+    socket: DatagramSocket,
+    to: string,
+    source: string,
+    answer: Uint8Array | string | undefined,
+  ): void {
+    if (answer === undefined) return;
+    const { messages } = this.#program;
+    const bytes = typeof answer === "string" ? new TextEncoder().encode(answer) : answer;
+    messages.payload.bytes.set(bytes);
+    messages.send(socket.fd, bytes.length, { to, source });
+  }
+
+  /** What has just been received, as text. */
+  #text(bytes: number): string {
+    return new TextDecoder().decode(this.#program.messages.payload.bytes.subarray(0, bytes));
+  }
+
   #answerMapping(socket: DatagramSocket, mapped: string, address: string, bytes: number): void {
     const { messages } = this.#program;
-    const asked = endpoint(address, this.#port);
-    const text = new TextDecoder().decode(messages.payload.bytes.subarray(0, bytes));
+    const asked = endpoint(address, portOf(socket));
+    const text = this.#text(bytes);
     const places = text.startsWith("{") ? (JSON.parse(text) as MappingRequest).from : [asked];
     for (const from of places) {
       const answer: MappingAnswer = { mapped, asked, from };
       const payload = new TextEncoder().encode(JSON.stringify(answer));
       messages.payload.bytes.set(payload);
       const here = parseEndpoint(from)!;
-      // Our own port is ours at every address.
-      if (here.port === this.#port) {
+      // A port that was asked for at every address answers from every address.
+      if (here.port === this.#port && portOf(socket) === this.#port) {
         messages.send(socket.fd, payload.length, { to: mapped, source: here.address.text });
       } else messages.send(this.#openElsewhere(from).fd, payload.length, { to: mapped });
     }
@@ -166,6 +194,10 @@ class DatagramServerProgram {
       if (sent === length) this.#sums.answered++;
     }
   }
+}
+
+function portOf({ local }: DatagramSocket): number {
+  return Number(local.slice(local.lastIndexOf(":") + 1));
 }
 
 function endpoint(address: string, port: number): string {
