@@ -38,17 +38,34 @@ Deno.test("applyPlan: says what the host lacks, and only when the plan needs it"
     [{ lacks: ["tproxy to"] }, "no-tproxy", "tproxy"],
     [{ lacks: ["redirect to"] }, "no-redirect", "redirect"],
     [{ lacks: ["fib daddr"] }, "no-fib", "tproxy"],
+    [{ lacks: ["tproxy to"] }, "no-tproxy", "redirect", { udp: "tproxy" }],
+    [{ lacks: ["notrack"] }, "no-conntrack", "tproxy", { udp: "tproxy" }],
+    [{ lacks: ["jhash"] }, "no-hash", "tproxy", { udp: "tproxy", udpWorkers: 2 }],
   ] as const;
-  for (const [options, code, tcp] of cases) {
+  for (const [options, code, tcp, udp = {}] of cases) {
     const exec = new FakeExec({ interfaces: INTERFACES, ...options });
     const host = await detectHost(exec);
     assert(host.findings.some((finding) => finding.code === code), code);
-    const error = await assertRejects(() => applyPlan(gatewayPlan({ tcp }), { exec, host, hold: "owner" }));
+    const error = await assertRejects(() =>
+      applyPlan(gatewayPlan({ tcp, ...udp }), { exec, host, hold: "owner" })
+    );
     assert(isRuleApplyError(error, "check"), code);
   }
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["tproxy to"] });
   const host = await detectHost(exec);
   await using _rules = await applyPlan(gatewayPlan({ tcp: "redirect" }), { exec, host, hold: "owner" });
+});
+
+Deno.test("applyPlan: what UDP alone needs keeps nothing else from working", async () => {
+  const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["notrack", "jhash"] });
+  const host = await detectHost(exec);
+  await using _rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+});
+
+Deno.test("applyPlan: one worker needs no hash", async () => {
+  const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["jhash"] });
+  const host = await detectHost(exec);
+  await using _rules = await applyPlan(gatewayPlan({ udp: "tproxy" }), { exec, host, hold: "owner" });
 });
 
 Deno.test("missingAddresses: only where redirect needs one, for each family this host speaks", async () => {

@@ -26,7 +26,9 @@ const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/;
 
 /** All that is wrong with `plan`; empty when it may be applied. */
 export function checkPlan(plan: Plan): PlanIssue[] {
-  return [...checkIntent(plan.intent), ...checkStructure(plan)];
+  const issues = checkIntent(plan.intent);
+  // What is made of wrong values would only say the same again, less clearly.
+  return issues.length > 0 ? issues : checkStructure(plan);
 }
 
 function checkIntent(intent: InterceptIntent): PlanIssue[] {

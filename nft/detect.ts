@@ -9,7 +9,7 @@ import type { IpFamily } from "../net/address.ts";
 import type { Plan } from "./plan.ts";
 
 /** What a plan may need of its host. */
-export type Need = "tproxy" | "redirect" | "keep";
+export type Need = "tproxy" | "redirect" | "keep" | "udp" | "spread";
 
 /** Something the host lacks, and what to do about it. */
 export interface Finding {
@@ -23,6 +23,8 @@ export interface Finding {
     | "no-socket"
     | "no-redirect"
     | "no-zones"
+    | "no-conntrack"
+    | "no-hash"
     | "no-owner-tables"
     | "loopback-down"
     | "no-ipv6"
@@ -49,7 +51,7 @@ export interface HostFacts {
   readonly findings: readonly Finding[];
 }
 
-const EVERY_NEED: readonly Need[] = ["tproxy", "redirect", "keep"];
+const EVERY_NEED: readonly Need[] = ["tproxy", "redirect", "keep", "udp", "spread"];
 
 interface Feature {
   readonly code: Finding["code"];
@@ -96,6 +98,20 @@ const FEATURES: readonly Feature[] = [
     what: "ct zone",
     module: "nft_ct",
     blocks: ["keep"],
+  },
+  {
+    code: "no-conntrack",
+    chain: "type filter hook output priority raw; ct status confirmed accept; notrack",
+    what: "ct, notrack",
+    module: "nft_ct",
+    blocks: ["udp"],
+  },
+  {
+    code: "no-hash",
+    chain: `${MANGLE} jhash ip saddr . udp sport mod 2 vmap { 0 : accept, 1 : drop }`,
+    what: "jhash",
+    module: "nft_hash",
+    blocks: ["spread"],
   },
 ];
 

@@ -7,9 +7,9 @@ import { isOurs, parseTables } from "./table_listing.ts";
 
 const INTENT: InterceptIntent = {
   tcp: "tproxy",
-  udp: "off",
+  udp: "tproxy",
   udpPorts: [],
-  udpWorkers: 1,
+  udpWorkers: 2,
   from: ["lan0", "lan1"],
   local: true,
   port: 7870,
@@ -48,7 +48,7 @@ Deno.test("renderNft: reads back as the table it is", () => {
 });
 
 Deno.test("renderNft: no chains, no text", () => {
-  assertEquals(renderNft(buildPlan({ ...INTENT, tcp: "off" }), "intercept", "owner"), "");
+  assertEquals(renderNft(buildPlan({ ...INTENT, tcp: "off", udp: "off" }), "intercept", "owner"), "");
 });
 
 Deno.test("chainComments: many interfaces do not overflow the kernel's comment", () => {

@@ -72,6 +72,10 @@ const PLANS: Readonly<Record<string, Plan>> = {
   "tproxy keep": gatewayPlan({ source: "keep" }),
   redirect: gatewayPlan({ tcp: "redirect", local: true }),
   "redirect keep": gatewayPlan({ tcp: "redirect", source: "keep" }),
+  "udp": gatewayPlan({ udp: "tproxy", udpPorts: [{ first: 53, last: 53 }, { first: 1000, last: 2000 }] }),
+  "udp keep local": gatewayPlan({ udp: "tproxy", udpWorkers: 2, source: "keep", local: true }),
+  "udp beside redirect": gatewayPlan({ tcp: "redirect", udp: "tproxy", local: true }),
+  "udp alone, many workers": gatewayPlan({ tcp: "off", udp: "tproxy", udpWorkers: 64 }),
 };
 
 /** All of them. */
