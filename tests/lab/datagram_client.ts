@@ -32,8 +32,10 @@ export class DatagramClient implements AsyncDisposable {
   readonly process: LabProcess;
   #opened = 0;
 
-  constructor(host: LabHost) {
-    this.process = host.deno(new URL("datagram_client_main.ts", import.meta.url).href);
+  /** `command` takes the place of the program. */
+  constructor(host: LabHost, command?: readonly string[]) {
+    const program = new URL("datagram_client_main.ts", import.meta.url).href;
+    this.process = command === undefined ? host.deno(program) : host.spawn(command);
   }
 
   /** @throws {Error} that names the error number when it cannot be opened. */

@@ -22,10 +22,19 @@ export class DatagramServer implements AsyncDisposable {
 
   private constructor(readonly process: LabProcess, readonly port: number) {}
 
-  /** Resolves when the server listens. @throws {Error} with what it printed when it does not. */
-  static async start(host: LabHost, spec: DatagramServerSpec): Promise<DatagramServer> {
+  /**
+   * Resolves when the server listens. `command` takes the place of the program: it gets the spec as its last word.
+   *
+   * @throws {Error} with what it printed when it does not.
+   */
+  static async start(
+    host: LabHost,
+    spec: DatagramServerSpec,
+    command?: readonly string[],
+  ): Promise<DatagramServer> {
     const program = new URL("datagram_server_main.ts", import.meta.url).href;
-    const process = host.deno(program, [JSON.stringify(spec)]);
+    const text = JSON.stringify(spec);
+    const process = command === undefined ? host.deno(program, [text]) : host.spawn([...command, text]);
     try {
       const port = await process.stdout.waitFor((line) => {
         const report = JSON.parse(line) as DatagramServerReport;

@@ -5,6 +5,8 @@
  * @module
  */
 
+import type { ResolverAddresses } from "./datagram_answers.ts";
+
 /** What a server does with each datagram. */
 export type DatagramBehaviour =
   /** Sends it back with the TOS it came with, or with `tos`. */
@@ -16,6 +18,10 @@ export type DatagramBehaviour =
    * {@linkcode MappingRequest} says from where it is to be answered.
    */
   | { readonly kind: "mapping" }
+  /** Answers DNS queries: every name has the one address of either family. */
+  | { readonly kind: "resolver"; readonly names: ResolverAddresses }
+  /** Answers a server browser's status request with these keys and values. */
+  | { readonly kind: "game"; readonly status: Readonly<Record<string, string>> }
   /** Answers the numbered datagrams of a load with others of their kind (datagram_load.ts). */
   | { readonly kind: "load" };
 

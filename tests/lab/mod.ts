@@ -21,6 +21,7 @@
  */
 export * from "./client_run.ts";
 export * from "./client_spec.ts";
+export { parseStatus, STATUS_REQUEST } from "./datagram_answers.ts";
 export * from "./datagram_client.ts";
 export * from "./datagram_client_spec.ts";
 export * from "./datagram_server.ts";
