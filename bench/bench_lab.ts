@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { Lab } from "../tests/lab/mod.ts";
+import { Lab, type LabHost } from "../tests/lab/mod.ts";
 import { type CpuPlacement, steeringSysctls } from "./cpu_placement.ts";
 
 /** The gateway's interface towards the client. */
@@ -34,7 +34,7 @@ export interface BenchLabOptions {
   readonly gatewayCpus: string;
 }
 
-const DROP_UDP = `table inet bench_forwarding {
+const NO_UDP = `table inet bench_forwarding {
   chain forward { type filter hook forward priority filter; meta l4proto udp drop; }
 }`;
 
@@ -72,8 +72,11 @@ export async function startBenchLab({ forwards, placement, gatewayCpus }: BenchL
       },
     ],
   });
-  if (forwards === "all but UDP") {
-    await lab.host("gateway").output(["nft", "-f", "-"], { stdin: DROP_UDP });
-  }
+  if (forwards === "all but UDP") await forwardNoUdp(lab.host("gateway"));
   return lab;
+}
+
+/** From now on `gateway` drops every datagram that it would have to pass on. */
+export async function forwardNoUdp(gateway: LabHost): Promise<void> {
+  await gateway.output(["nft", "-f", "-"], { stdin: NO_UDP });
 }

@@ -1,5 +1,5 @@
 /**
- * The C relay that Pellucid is measured against does the whole job: a reference that cut corners would be no measure.
+ * The C relay for TCP that Pellucid is measured against does the whole job: a reference that cut corners would be no measure.
  *
  * @module
  */
@@ -7,6 +7,7 @@ import { intercept, RELAY_PORT } from "../../bench/interception.ts";
 import { buildNative, type NativePrograms } from "../../bench/native.ts";
 import { assert, assertEquals } from "../assert.ts";
 import { GATEWAY_LAB, gatewayLab, type Lab, type LabProcess, labTest } from "../lab/mod.ts";
+import { countSockets, hasCompiler } from "./reference_relay.ts";
 
 const { v4, v6 } = GATEWAY_LAB.servers;
 const MIB = 2 ** 20;
@@ -31,20 +32,12 @@ function relayTest(name: string, mode: "tproxy" | "redirect", body: (site: Relay
   }, { ignore: !hasCompiler() });
 }
 
-function hasCompiler(): boolean {
-  return new Deno.Command("sh", { args: ["-c", "command -v cc"], stdout: "null" }).outputSync().success;
-}
-
 /** Beside its listener. The last close may still be on its way. */
 async function assertHoldsNoSocket(relay: LabProcess): Promise<void> {
-  const directory = `/proc/${await relay.outsidePid()}/fd`;
   let sockets = Infinity;
   for (let attempt = 0; attempt < 40 && sockets > 1; attempt++) {
     if (attempt > 0) await new Promise((resolve) => setTimeout(resolve, 50));
-    const names = [...Deno.readDirSync(directory)].map(({ name }) =>
-      Deno.readLinkSync(`${directory}/${name}`)
-    );
-    sockets = names.filter((name) => name.startsWith("socket:")).length;
+    sockets = await countSockets(relay);
   }
   assertEquals(sockets, 1, "sockets left");
 }
