@@ -31,6 +31,16 @@ async function serve(host: LabHost, address: string, me: string, port = 53): Pro
   return process;
 }
 
+/** A resolver that asks another one. */
+async function forward(host: LabHost, to: string, port: number): Promise<void> {
+  const process = host.spawn([
+    ...["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-", "--no-hosts"],
+    ...["--no-resolv", "--cache-size=0", `--port=${port}`, "--listen-address=127.0.0.1", "--bind-interfaces"],
+    `--server=${to}`,
+  ]);
+  await process.stderr.waitFor((line) => line.includes("using nameserver") || undefined, 5_000);
+}
+
 async function dig(host: LabHost, asked: string, ...args: string[]): Promise<string> {
   return await host.output(["dig", `@${asked}`, ...args, "+tries=1", "+time=8"]);
 }
@@ -238,6 +248,35 @@ async function holdPort53(host: LabHost): Promise<LabProcess> {
   assert(process.running);
   return process;
 }
+
+labTest(
+  `dns: --local with a resolver on this host that asks others, which must be let pass${remark}`,
+  async () => {
+    await using lab = await gatewayLab();
+    const gateway = lab.host("gateway");
+    await serve(lab.host("internet"), servers.v4, FIRST);
+    await forward(gateway, servers.v4, 5353);
+    await using proxy = await ProxyRun.start(gateway, ["--local", "--dns", "127.0.0.1:5353"]);
+    // Its own question comes back to it, and it waits for itself.
+    const { stdout } = await gateway.run([
+      "dig",
+      `@${ASKED[0]}`,
+      "who.example.test",
+      "+short",
+      "+tries=1",
+      "+time=2",
+    ]);
+    assertMatch(stdout, /no servers could be reached/);
+    await gateway.output(["nft", "-f", "-"], {
+      stdin: "table inet resolver { chain output { type route hook output priority raw; " +
+        `ip daddr ${servers.v4} meta l4proto { tcp, udp } th dport 53 meta mark set meta mark | 0x02000000\n}\n}`,
+    });
+    assertEquals(await whoAnswers(gateway, ASKED[0]!), FIRST);
+    assertEquals(await whoAnswers(gateway, ASKED[1]!, "+tcp"), FIRST);
+    await proxy.stopByForce();
+  },
+  options,
+);
 
 labTest("dns: a crowd with the same ports and ids gets the answers to its own questions", async () => {
   await using lab = await gatewayLab({ secondClient: true });
