@@ -115,7 +115,7 @@ export class Flow {
       -1,
       addresses,
       false,
-      kernel.nowMs,
+      world.reactor.now,
     );
     this.connection.start();
   }

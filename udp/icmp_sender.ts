@@ -40,9 +40,11 @@ import {
   ICMP_FRAG_NEEDED,
   ICMP_HOST_UNREACH,
   ICMP_NET_UNREACH,
+  ICMP_PKT_FILTERED,
   ICMP_PORT_UNREACH,
   type IcmpError,
   ICMPV6_ADDR_UNREACH,
+  ICMPV6_ADM_PROHIBITED,
   ICMPV6_DEST_UNREACH,
   ICMPV6_NOROUTE,
   ICMPV6_PKT_TOOBIG,
@@ -72,6 +74,7 @@ export interface IcmpSenderOptions {
 const UNREACHABLE: Readonly<Record<number, { readonly code4: number; readonly code6: number }>> = {
   [ENETUNREACH]: { code4: ICMP_NET_UNREACH, code6: ICMPV6_NOROUTE },
   [EHOSTUNREACH]: { code4: ICMP_HOST_UNREACH, code6: ICMPV6_ADDR_UNREACH },
+  [EACCES]: { code4: ICMP_PKT_FILTERED, code6: ICMPV6_ADM_PROHIBITED },
   [ECONNREFUSED]: { code4: ICMP_PORT_UNREACH, code6: ICMPV6_PORT_UNREACH },
 };
 
@@ -103,8 +106,8 @@ export class IcmpSender {
   }
 
   /**
-   * Says in this host's name why a datagram could not go on: ENETUNREACH, EHOSTUNREACH, or ECONNREFUSED for "nobody
-   * listens on this port".
+   * Says in this host's name why a datagram could not go on: ENETUNREACH, EHOSTUNREACH, EACCES for "prohibited", or
+   * ECONNREFUSED for "nobody listens on this port".
    *
    * @returns whether it was sent; not, for any other error number.
    */

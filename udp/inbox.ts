@@ -18,7 +18,7 @@ import {
   MSG_CTRUNC,
   MSG_TRUNC,
   ReceiveBatch,
-  SO_RCVMARK,
+  SO_MARK,
   SOCKADDR_IN6_BYTES,
   SOL_IP,
   SOL_IPV6,
@@ -97,7 +97,8 @@ export class Inbox extends ReceiveBatch {
         if (type === UDP_GRO) this.segmentBytes = words[at >> 2]! & 0xffff;
         break;
       case SOL_SOCKET:
-        if (type === SO_RCVMARK) this.dontFragment ||= (words[at >> 2]! & this.#dontFragmentMark) !== 0;
+        // SO_RCVMARK asks for it, but it comes under this name (net/core/sock.c, sock_recv_mark).
+        if (type === SO_MARK) this.dontFragment ||= (words[at >> 2]! & this.#dontFragmentMark) !== 0;
         break;
     }
   }

@@ -37,10 +37,13 @@ const QUIET_MS = 1000;
 const DRAIN_CHECK_MS = 200;
 const DNS_PORT = 53;
 
-/** One listening socket, and how many datagrams the kernel has dropped at it. */
+/** One listening socket. */
 interface Listening {
   readonly fd: number;
+  /** Datagrams that the kernel has dropped at it. */
   drops: number;
+  /** Whether it had more than one turn could take. */
+  unfinished: boolean;
 }
 
 /** The UDP side of one worker. */
@@ -51,8 +54,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   readonly #sessions: SessionStore;
   readonly #ownListener: OwnListener;
   readonly #listening: Listening[] = [];
-  /** Listening sockets that had more than one turn could take. */
-  readonly #unfinished = new Set<number>();
+  #deferred = false;
   #dns: DatagramService | undefined;
   #dropsReadMs = 0;
   #onIdle: (() => void) | undefined;
@@ -93,14 +95,13 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   }
 
   onEvents(fd: number): void {
-    this.#receive(fd);
+    for (const listening of this.#listening) if (listening.fd === fd) this.#receive(listening);
     if (this.#context.reactor.now - this.#dropsReadMs >= DROPS_INTERVAL_MS) this.#readDrops();
   }
 
   onDeferred(): void {
-    const fds = [...this.#unfinished];
-    this.#unfinished.clear();
-    for (const fd of fds) this.#receive(fd);
+    this.#deferred = false;
+    for (const listening of this.#listening) if (listening.unfinished) this.#receive(listening);
   }
 
   /** Draining: whether there is nobody left. */
@@ -131,28 +132,30 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
       sys.close(fd);
     }
     this.#listening.length = 0;
-    this.#unfinished.clear();
     this.#sessions.close();
     this.#context.replies.close();
-    this.#context.icmp.close();
+    this.#context.undelivered.close();
   }
 
   #watch(fd: number): void {
-    this.#listening.push({ fd, drops: 0 });
+    this.#listening.push({ fd, drops: 0, unfinished: false });
     const result = this.#context.reactor.add(fd, EPOLLIN, this);
     if (result < 0) throw new SyscallError("epoll_ctl", -result);
   }
 
-  #receive(fd: number): void {
+  #receive(listening: Listening): void {
     const { inbox, sys, reactor } = this.#context;
+    listening.unfinished = false;
     for (let round = 0; round < ROUNDS; round++) {
-      const count = inbox.receive(sys, fd, MSG_DONTWAIT);
+      const count = inbox.receive(sys, listening.fd, MSG_DONTWAIT);
       if (count === -EAGAIN) return;
       if (count > 0) this.#dispatch(count);
       if (count > 0 && count < BATCH) return;
     }
-    if (this.#unfinished.size === 0) reactor.defer(this);
-    this.#unfinished.add(fd);
+    listening.unfinished = true;
+    if (this.#deferred) return;
+    this.#deferred = true;
+    reactor.defer(this);
   }
 
   /** Gives each datagram to its session; those of one session in a row leave together. */

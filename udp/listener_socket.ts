@@ -15,6 +15,7 @@ import {
   IPV6_V6ONLY,
   isSyscallError,
   setTransparent,
+  SO_RCVBUF,
   SO_RCVBUFFORCE,
   SO_RCVMARK,
   SOCK_DGRAM,
@@ -51,6 +52,8 @@ export function openListenerSocket(
     setTransparent(socket, family);
     socket.setInt(SOL_UDP, UDP_GRO, 1, "UDP_GRO");
     if (settings.dontFragmentMark !== 0) setWhereKnown(socket, SOL_SOCKET, SO_RCVMARK, 1, "SO_RCVMARK");
+    // The limit net.core.rmem_max holds without CAP_NET_ADMIN in the first user namespace.
+    setWhereKnown(socket, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_BYTES, "SO_RCVBUF");
     setWhereKnown(socket, SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES, "SO_RCVBUFFORCE");
     socket.bind({ address: family === 4 ? ANY_V4 : ANY_V6, port: settings.port });
     return socket;

@@ -26,6 +26,7 @@ import {
   IPV6_V6ONLY,
   SO_MARK,
   SO_REUSEADDR,
+  SO_SNDBUF,
   SO_SNDBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -37,15 +38,11 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import type { ReplySender } from "../flow/mod.ts";
-import { type IpAddress, parseAddress } from "../net/mod.ts";
+import { NOBODY_V4, NOBODY_V6 } from "./nobody.ts";
 import type { Outbox, SendObserver } from "./outbox.ts";
 import { RawReply } from "./raw_reply.ts";
 import { QueueEntry, SessionQueue } from "./session_queue.ts";
 import type { UdpContext } from "./worker_context.ts";
-
-/** RFC 7600: the IPv4 dummy address. RFC 6666: the prefix whose packets are discarded. */
-const NOBODY_V4: IpAddress = parseAddress("192.0.0.8")!;
-const NOBODY_V6: IpAddress = parseAddress("100::1")!;
 
 /** A socket that has answered nobody for so long is closed; a port that was taken is tried again. */
 const IDLE_MS = 60_000;
@@ -235,7 +232,8 @@ export class ReplySockets extends Timer implements ReplySender, SendObserver {
     length.words[0] = IP_PMTUDISC_DONT;
     result ||= sys.setsockopt(fd, level, isV4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, length.pointer, 4);
     length.words[0] = SEND_BUFFER_BYTES;
-    // Without the right to, the default has to do.
+    // The first up to net.core.wmem_max, the second beyond it where we may.
+    sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUF, length.pointer, 4);
     sys.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, length.pointer, 4);
     return result;
   }

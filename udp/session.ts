@@ -10,12 +10,7 @@
 import {
   AF_INET,
   type Deferred,
-  EACCES,
   EAGAIN,
-  ECONNREFUSED,
-  EHOSTUNREACH,
-  EMSGSIZE,
-  ENETUNREACH,
   EPOLLERR,
   EPOLLIN,
   type EventHandler,
@@ -24,8 +19,8 @@ import {
   IP_PMTUDISC_DONT,
   IPV6_MTU_DISCOVER,
   MSG_DONTWAIT,
-  SO_EE_ORIGIN_LOCAL,
   SO_MEMINFO,
+  SO_RCVBUF,
   SO_RCVBUFFORCE,
   SOCKADDR_IN6_BYTES,
   sockaddrLength,
@@ -37,7 +32,6 @@ import {
   Timer,
   UDP_GRO,
 } from "../ffi/mod.ts";
-import type { IcmpError } from "./icmp_error.ts";
 import { BATCH } from "./inbox.ts";
 import type { SendObserver } from "./outbox.ts";
 import { RemoteFilter } from "./remote_filter.ts";
@@ -51,8 +45,6 @@ export const WATCHED = EPOLLIN | EPOLLERR;
 
 /** Batches of one turn, before other sockets have theirs. */
 const ROUNDS = 4;
-/** Errors of one turn; more arrive at a multiple of the rate at which clients are told. */
-const MAX_ERRORS = 64;
 /** A socket that has brought so many datagrams at once carries a stream, and gets what streams need. */
 const STREAM_BATCH = 16;
 const STREAM_BUFFER_BYTES = 4 << 20;
@@ -63,14 +55,6 @@ const SHORT_TIMEOUT_MS = 10_000;
 const ALWAYS_FITS_BYTES = 508;
 /** Place of the drops among the words of SO_MEMINFO: SK_MEMINFO_DROPS in linux/sock_diag.h; all of them are nine. */
 const MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
-
-// What a router says that has no route: RFC 792, RFC 4443.
-const NO_ROUTE_V4: IcmpError = { type: 3, code: 0, info: 0 };
-const NO_ROUTE_V6: IcmpError = { type: 1, code: 0, info: 0 };
-const NO_HOST_V4: IcmpError = { type: 3, code: 1, info: 0 };
-const NO_HOST_V6: IcmpError = { type: 1, code: 3, info: 0 };
-const PROHIBITED_V4: IcmpError = { type: 3, code: 13, info: 0 };
-const PROHIBITED_V6: IcmpError = { type: 1, code: 1, info: 0 };
 
 /** Told when a session has ended, to give back what it counted for. */
 export interface SessionOwner {
@@ -100,8 +84,6 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   #dontFragment: boolean | undefined = undefined;
   #isStream = false;
   #deferred = false;
-  /** Bytes that a packet may have on the way that has just refused one. */
-  #pathMtu = 0;
   /** sockaddr of the first destination; kept only when the session's end will be reported. */
   #destination: Uint8Array | undefined = undefined;
   #bytesUp = 0;
@@ -154,7 +136,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   }
 
   onEvents(_fd: number, events: number): void {
-    if ((events & EPOLLERR) !== 0) this.#readErrors();
+    if ((events & EPOLLERR) !== 0) this.#context.undelivered.readErrors(this);
     if ((events & EPOLLIN) !== 0) this.#receive();
   }
 
@@ -172,24 +154,8 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     } else timers.schedule(this, this.#timeoutMs - idleMs);
   }
 
-  /** A datagram could not be sent. Tells the client what a router would have, and whether to try again. */
   onSendError(errno: number, nameAt: number, payloadAt: number, length: number): boolean {
-    // What came for earlier datagrams is reported by the next call, whatever that is about.
-    const earlier = this.#readErrors();
-    switch (errno) {
-      case EMSGSIZE:
-        this.#context.count("udpTooBig");
-        if (this.#pathMtu > 0) this.#tell(undefined, nameAt, payloadAt, length);
-        return false;
-      case ENETUNREACH:
-      case EHOSTUNREACH:
-      case EACCES:
-        if (earlier) return true;
-        this.#tell(this.#noWay(errno), nameAt, payloadAt, length);
-        return false;
-      default:
-        return earlier || errno === ECONNREFUSED;
-    }
+    return this.#context.undelivered.onSendError(this, errno, nameAt, payloadAt, length);
   }
 
   /** Ends the session and closes its socket. */
@@ -244,15 +210,13 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     sys.setsockopt(this.fd, level, name, value.pointer, 4);
   }
 
-  // --- answers -----------------------------------------------------------------------------------------------------
-
   #receive(): void {
     const { inbox, sys, reactor } = this.#context;
     for (let round = 0; round < ROUNDS; round++) {
       const count = inbox.receive(sys, this.fd, MSG_DONTWAIT);
       if (count === -EAGAIN) return;
       // Errors of earlier datagrams stand in the way of what has arrived.
-      if (count < 0) this.#readErrors();
+      if (count < 0) this.#context.undelivered.readErrors(this);
       else {
         this.#passDown(count);
         if (count < BATCH) return;
@@ -269,7 +233,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     if (count >= STREAM_BATCH && !this.#isStream) this.#becomeStream();
     this.activeTick = reactor.timers.tick;
     if (settings.refreshInbound) this.#refreshTick = this.activeTick;
-    this.#writeClient();
+    this.#context.writeClient(this.key);
     let socket: ReplySocket | undefined;
     for (let i = 0; i < count; i++) {
       inbox.look(i);
@@ -331,79 +295,15 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   #becomeStream(): void {
     this.#isStream = true;
     this.#setOption(SOL_UDP, UDP_GRO, 1);
+    // The first up to net.core.rmem_max, the second beyond it where we may.
+    this.#setOption(SOL_SOCKET, SO_RCVBUF, STREAM_BUFFER_BYTES);
     this.#setOption(SOL_SOCKET, SO_RCVBUFFORCE, STREAM_BUFFER_BYTES);
-  }
-
-  /** Puts the client's sockaddr where answers and errors take it from. */
-  #writeClient(): void {
-    const { words } = this.#context.client;
-    const { familyPort, address0, address1, address2, address3 } = this.key;
-    words[0] = familyPort;
-    if (this.#isV4()) {
-      words[1] = address0;
-      words[2] = words[3] = 0;
-      return;
-    }
-    words[1] = words[6] = 0;
-    words[2] = address0;
-    words[3] = address1;
-    words[4] = address2;
-    words[5] = address3;
-  }
-
-  // --- errors ------------------------------------------------------------------------------------------------------
-
-  /** Passes on what came back for the client's datagrams. @returns whether anything had. */
-  #readErrors(): boolean {
-    const { errors, icmp, client } = this.#context;
-    let some = false;
-    for (let i = 0; i < MAX_ERRORS && errors.read(this.fd); i++) {
-      some = true;
-      if (errors.origin === SO_EE_ORIGIN_LOCAL) {
-        if (errors.errno === EMSGSIZE) this.#pathMtu = errors.info;
-        continue;
-      }
-      this.#writeClient();
-      const told = icmp.relay(errors, errors.offender, {
-        client: client.bytes,
-        remote: errors.destination,
-        offset: errors.payloadOffset,
-        length: errors.payloadLength,
-        sentLength: errors.payloadLength,
-      });
-      if (told) this.#context.count("udpIcmpSent");
-    }
-    return some;
-  }
-
-  /** @param error absent: too big for the way. */
-  #tell(error: IcmpError | undefined, nameAt: number, payloadAt: number, length: number): void {
-    const { icmp, client, arena } = this.#context;
-    this.#writeClient();
-    const about = {
-      client: client.bytes,
-      remote: arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES),
-      offset: payloadAt,
-      length,
-      sentLength: length,
-    };
-    const told = error === undefined
-      ? icmp.tooBig(this.#pathMtu, about)
-      : icmp.relay(error, undefined, about);
-    if (told) this.#context.count("udpIcmpSent");
-  }
-
-  #noWay(errno: number): IcmpError {
-    const isV4 = this.#isV4();
-    if (errno === EACCES) return isV4 ? PROHIBITED_V4 : PROHIBITED_V6;
-    if (errno === EHOSTUNREACH) return isV4 ? NO_HOST_V4 : NO_HOST_V6;
-    return isV4 ? NO_ROUTE_V4 : NO_ROUTE_V6;
   }
 
   #report(end: SessionEnd): void {
     const { onFlow, sys, address, length, client, reactor } = this.#context;
     if (onFlow === undefined || this.#destination === undefined) return;
-    this.#writeClient();
+    this.#context.writeClient(this.key);
     // Which address datagrams to there leave from is known to a socket that is connected to it.
     address.bytes.set(this.#destination);
     length.words[0] = SOCKADDR_IN6_BYTES;

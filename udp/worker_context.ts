@@ -3,15 +3,24 @@
  *
  * @module
  */
-import { type Arena, type Block, type Reactor, SOCKADDR_IN6_BYTES, type Syscalls } from "../ffi/mod.ts";
+import {
+  AF_INET,
+  type Arena,
+  type Block,
+  type Reactor,
+  SOCKADDR_IN6_BYTES,
+  type Syscalls,
+} from "../ffi/mod.ts";
 import type { ClientLimit } from "../flow/mod.ts";
-import { ERROR_QUEUE_BYTES, ErrorQueue } from "./error_queue.ts";
-import { ICMP_SENDER_BYTES, IcmpSender } from "./icmp_sender.ts";
+import { ERROR_QUEUE_BYTES } from "./error_queue.ts";
+import { ICMP_SENDER_BYTES } from "./icmp_sender.ts";
 import { Inbox, INBOX_BYTES } from "./inbox.ts";
 import { Outbox, OUTBOX_BYTES } from "./outbox.ts";
 import { RAW_REPLY_BYTES } from "./raw_reply.ts";
 import { ReplySockets } from "./reply_sockets.ts";
+import type { EndpointKey } from "./session_table.ts";
 import type { UdpCounterName, UdpCounters, UdpSettings } from "./settings.ts";
+import { Undelivered } from "./undelivered.ts";
 
 /** Arena bytes that a context takes. */
 export const UDP_CONTEXT_BYTES = INBOX_BYTES + 4 * OUTBOX_BYTES + ERROR_QUEUE_BYTES + ICMP_SENDER_BYTES +
@@ -86,8 +95,7 @@ export class UdpContext {
   readonly value: Block;
   readonly bypassMark: Block;
   readonly replyMark: Block;
-  readonly errors: ErrorQueue;
-  readonly icmp: IcmpSender;
+  readonly undelivered: Undelivered;
   readonly replies: ReplySockets;
   readonly clientLimit: ClientLimit | undefined;
   readonly onFlow: UdpFlowSink | undefined;
@@ -119,13 +127,7 @@ export class UdpContext {
     this.onFlow = environment.onFlow;
     this.warn = environment.onWarning;
     this.#counters = environment.counters;
-    this.errors = new ErrorQueue(sys, arena);
-    this.icmp = new IcmpSender(sys, arena, {
-      mark: settings.bypassMark,
-      now: () => this.reactor.now,
-      onUnavailable: (detail) => this.warn("icmp-unavailable", detail),
-      onSuppressed: () => this.count("udpIcmpSuppressed"),
-    });
+    this.undelivered = new Undelivered(this);
     this.replies = new ReplySockets(this);
   }
 
@@ -134,6 +136,19 @@ export class UdpContext {
     const { values, slots } = this.#counters;
     const slot = slots[name];
     values[slot] = values[slot]! + by;
+  }
+
+  /** Puts a client's sockaddr where answers and errors take it from. */
+  writeClient({ familyPort, address0, address1, address2, address3 }: EndpointKey): void {
+    const { words } = this.client;
+    const isV4 = (familyPort & 0xffff) === AF_INET;
+    words[0] = familyPort;
+    words[1] = isV4 ? address0 : 0;
+    words[2] = isV4 ? 0 : address0;
+    words[3] = address1;
+    words[4] = address2;
+    words[5] = address3;
+    words[6] = 0;
   }
 
   /** 32 bits that nobody can guess. */

@@ -1,0 +1,117 @@
+/**
+ * What happens about datagrams of clients that were not delivered: errors that came back for them, and refusals of this
+ * host's own kernel. The client is told what a router would have told it.
+ *
+ * @module
+ */
+import {
+  EACCES,
+  ECONNREFUSED,
+  EHOSTUNREACH,
+  EMSGSIZE,
+  ENETUNREACH,
+  SO_EE_ORIGIN_LOCAL,
+  SOCKADDR_IN6_BYTES,
+} from "../ffi/mod.ts";
+import { ErrorQueue } from "./error_queue.ts";
+import { IcmpSender } from "./icmp_sender.ts";
+import type { EndpointKey } from "./session_table.ts";
+import type { UdpContext } from "./worker_context.ts";
+
+/** Errors read in one turn; more would arrive faster than clients are told. */
+const MAX_ERRORS = 64;
+
+/** A client and its socket towards destinations. */
+interface Sender {
+  readonly fd: number;
+  readonly key: EndpointKey;
+}
+
+/** One worker's. */
+export class Undelivered {
+  readonly #context: UdpContext;
+  readonly #errors: ErrorQueue;
+  readonly #icmp: IcmpSender;
+  /** Of the last datagram that was too big: what would have passed. */
+  #pathMtu = 0;
+
+  constructor(context: UdpContext) {
+    this.#context = context;
+    this.#errors = new ErrorQueue(context.sys, context.arena);
+    this.#icmp = new IcmpSender(context.sys, context.arena, {
+      mark: context.settings.bypassMark,
+      now: () => context.reactor.now,
+      onUnavailable: (detail) => context.warn("icmp-unavailable", detail),
+      onSuppressed: () => context.count("udpIcmpSuppressed"),
+    });
+  }
+
+  /** Passes on what came back for a client's datagrams. @returns whether anything had. */
+  readErrors(sender: Sender): boolean {
+    const errors = this.#errors;
+    let some = false;
+    for (let i = 0; i < MAX_ERRORS && errors.read(sender.fd); i++) {
+      some = true;
+      if (errors.origin === SO_EE_ORIGIN_LOCAL) {
+        // Whoever called sendmmsg knows of it too.
+        if (errors.errno === EMSGSIZE) this.#pathMtu = errors.info;
+        continue;
+      }
+      this.#context.writeClient(sender.key);
+      const told = this.#icmp.relay(errors, errors.offender, {
+        client: this.#context.client.bytes,
+        remote: errors.destination,
+        offset: errors.payloadOffset,
+        length: errors.payloadLength,
+        sentLength: errors.payloadLength,
+      });
+      if (told) this.#context.count("udpIcmpSent");
+    }
+    return some;
+  }
+
+  /**
+   * A datagram could not be sent.
+   *
+   * @param nameAt where the sockaddr of its destination lies in the arena.
+   * @returns whether it is worth trying once more: what came for earlier datagrams is reported by the next call,
+   * whatever that is about.
+   */
+  onSendError(sender: Sender, errno: number, nameAt: number, payloadAt: number, length: number): boolean {
+    this.#pathMtu = 0;
+    const earlier = this.readErrors(sender);
+    switch (errno) {
+      case EMSGSIZE:
+        this.#context.count("udpTooBig");
+        if (this.#pathMtu > 0) this.#tell(sender, errno, nameAt, payloadAt, length);
+        return false;
+      case ENETUNREACH:
+      case EHOSTUNREACH:
+      case EACCES:
+        if (!earlier) this.#tell(sender, errno, nameAt, payloadAt, length);
+        return earlier;
+      default:
+        return earlier || errno === ECONNREFUSED;
+    }
+  }
+
+  close(): void {
+    this.#icmp.close();
+  }
+
+  #tell(sender: Sender, errno: number, nameAt: number, payloadAt: number, length: number): void {
+    const { client, arena } = this.#context;
+    this.#context.writeClient(sender.key);
+    const about = {
+      client: client.bytes,
+      remote: arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES),
+      offset: payloadAt,
+      length,
+      sentLength: length,
+    };
+    const told = errno === EMSGSIZE
+      ? this.#icmp.tooBig(this.#pathMtu, about)
+      : this.#icmp.unreachable(errno, about);
+    if (told) this.#context.count("udpIcmpSent");
+  }
+}
