@@ -114,8 +114,8 @@ export const UDP_MEASURES: readonly Measure[] = [
     probe: probeDns,
     run: measureDns,
   },
-  latency("latency", "beside TCP that the kernel forwards", measureLatency),
-  latency("latencyT", "beside TCP that the relay carries", async (running, durations) => {
+  latency("latency", "through the kernel", measureLatency),
+  latency("latencyT", "through the relay", async (running, durations) => {
     const { contestant, stage } = running;
     if (contestant.withTcp === undefined) return {};
     await using both = await RunningContestant.start(
@@ -215,22 +215,22 @@ export function parseDnsperf(printed: string): Record<string, number> {
   };
 }
 
-function latency(name: string, beside: string, run: Measure["run"]): Measure {
+function latency(name: string, way: string, run: Measure["run"]): Measure {
   return {
     name,
     appliesToForwarding: name === "latency",
     servers: [startTcpServers],
     metrics: [
-      { key: "p50us", title: `one way, ${beside}: p50, µs`, digits: 0, better: "less" },
-      { key: "p99us", title: `one way, ${beside}: p99, µs`, digits: 0, better: "less" },
+      { key: "p50us", title: `one way, TCP ${way} beside it: p50, µs`, digits: 0, better: "less" },
+      { key: "p99us", title: `one way, TCP ${way} beside it: p99, µs`, digits: 0, better: "less" },
       {
         key: "lossPercent",
-        title: `one way, ${beside}: lost, %`,
+        title: `one way, TCP ${way} beside it: lost, %`,
         digits: 2,
         better: "less",
         onlyIfAny: true,
       },
-      { key: "gbitPerSecond", title: `that TCP, Gbit/s`, digits: 2, better: "more" },
+      { key: "gbitPerSecond", title: `that TCP ${way}, Gbit/s`, digits: 2, better: "more" },
     ],
     run,
   };
