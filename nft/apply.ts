@@ -24,6 +24,7 @@ import { renderIpRule, renderLocalRoute } from "./render_route.ts";
 import { ipRuleKey, routeKey } from "./route_listing.ts";
 import { type ApplyStage, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
 import { isExecResult, isOurs, readTable, type TableListing } from "./table_listing.ts";
+import { forgetTakenFlows } from "./taken_flows.ts";
 import { planForHost, readPlanEntries, verifyPlan } from "./verify.ts";
 
 /** A predecessor that was killed this moment still has its table: nft ends a few milliseconds after it. */
@@ -185,6 +186,7 @@ class HostRules implements AppliedRules {
       const said = await this.#removeRules();
       if (said !== undefined) problems.push(said);
       try {
+        await forgetTakenFlows(this.#plan.intent, this.#exec);
         for (const entry of await readPlanEntries(this.#plan, this.#exec)) {
           const result = await this.#exec.run(entry.remove);
           if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);

@@ -76,6 +76,8 @@ export class FakeExec implements Exec {
       return { code: COMMAND_MISSING, stdout: "", stderr: `${program}: not found` };
     }
     if (program === "nft") return this.#nft(words.filter((word) => word !== "-s" && word !== "-t"), stdin);
+    // It tracks no flows, so there is none to forget.
+    if (program === "conntrack") return failure("conntrack v1.4.7: 0 flow entries have been deleted.");
     return this.#ip(words);
   }
 

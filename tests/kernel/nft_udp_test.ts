@@ -11,7 +11,15 @@ import {
   type InterceptIntent,
 } from "../../nft/mod.ts";
 import { assertEquals } from "../assert.ts";
-import { DatagramClient, GATEWAY_LAB, gatewayLab, type Lab, labTest, seededSha256 } from "../lab/mod.ts";
+import {
+  type ClientSocket,
+  DatagramClient,
+  GATEWAY_LAB,
+  gatewayLab,
+  type Lab,
+  labTest,
+  seededSha256,
+} from "../lab/mod.ts";
 import { gatewayPlan, labExec } from "./nft_lab.ts";
 import { at, UdpStandIn } from "./nft_udp_lab.ts";
 
@@ -388,3 +396,44 @@ labTest("nft: udp with source keep: two intercepted clients talk to each other",
   assertEquals(await proxy.unexpected(), 0);
   await rules.revert();
 });
+
+labTest(
+  "nft: udp beside masquerading on both sides: answers keep the remote's address, and none is left behind",
+  async () => {
+    await using lab = await gatewayLab();
+    await using echo = await lab.host("internet").serveDatagrams({ kind: "echo" });
+    const chain = `type nat hook postrouting priority srcnat; oifname { "lan0", "wan0" } masquerade`;
+    await lab.host("gateway").output(["nft", "-f", "-"], {
+      stdin: `table inet firewall { chain all_out { ${chain}; }; }\n`,
+    });
+    await using proxy = await UdpStandIn.start(lab.host("gateway"), 1);
+    await using rules = await apply(lab, {});
+    await using sockets = new DatagramClient(lab.host("client"));
+    const open: { socket: ClientSocket; server: string }[] = [];
+    for (const { family, server, other, from } of FAMILIES) {
+      const socket = await sockets.open({ from: at(from, 0) });
+      await socket.send({ to: at(server, echo.port), text: "question" });
+      const [taken] = await proxy.taken(family);
+      assertEquals(taken!.from, socket.local);
+      const upstream = await proxy.upstreamSocket(family);
+      await upstream.ask({ to: taken!.destination!, text: "question" });
+      const reply = await proxy.replySocket(family, echo.port);
+      for (const remote of [server, other]) {
+        await reply.send({ to: taken!.from, source: remote, text: "answer" });
+        assertEquals((await socket.received()).from, at(remote, echo.port));
+      }
+      await socket.send({ to: at(server, echo.port), text: "more" });
+      assertEquals((await proxy.taken(family))[0]!.text, "more");
+      open.push({ socket, server });
+    }
+    await rules.revert();
+    // Conntrack would have kept "not translated" with the flow.
+    for (const { socket, server } of open) {
+      await socket.send({ to: at(server, echo.port), text: "passes" });
+      let seen = await echo.received();
+      while (seen.text !== "passes") seen = await echo.received();
+      assertEquals(seen.from, at(server === servers.v4 ? gateway.wanV4 : gateway.wanV6, socket.port));
+      assertEquals((await socket.received()).text, "passes");
+    }
+  },
+);
