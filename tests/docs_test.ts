@@ -98,11 +98,13 @@ Deno.test("documentation: every test that is referred to exists", () => {
 });
 
 Deno.test("docs/rules.md: the chains it explains are those of the goldens", () => {
-  const golden = ["tproxy_from", "redirect_from"].map((name) => read(`tests/golden/${name}/intercept.nft`))
+  const golden = ["tproxy_from", "redirect_from", "udp_from_two_workers"].map((name) =>
+    read(`tests/golden/${name}/intercept.nft`)
+  )
     .join("");
   const rendered = golden.split("\n").map((line) => line.replace(/ comment ".*"$/, "").trim());
   const blocks = [...read("docs/rules.md").matchAll(/^```\n(chain [\s\S]*?)^```/gm)];
   const explained = blocks.flatMap(([, block]) => block!.trim().split("\n").map((line) => line.trim()));
-  assert(blocks.length === 2, `${blocks.length} chains`);
+  assert(blocks.length === 3, `${blocks.length} chains`);
   assertEquals(explained.filter((line) => !rendered.includes(line)), []);
 });
