@@ -18,6 +18,8 @@ const CLIENT_SLOT_BYTES = 8;
 
 /** Of all sessions, what one client may have unless something else was asked for. */
 const SESSION_SHARE_OF_A_CLIENT = 1 / 4;
+/** … but at least this: what a busy host needs who asks many resolvers. */
+const SESSIONS_A_CLIENT_NEEDS = 256;
 
 /** The marks that sockets of ours set or read; 0: none. */
 export type SocketMarks = Pick<Marks, "bypass" | "reply" | "dontFragment">;
@@ -88,7 +90,8 @@ function udpSettings(
 }
 
 function sessionsPerClient({ maxSessionsPerClient }: RunConfig, { maxSessions }: FdBudget): number {
-  return maxSessionsPerClient ?? Math.max(1, Math.floor(maxSessions * SESSION_SHARE_OF_A_CLIENT));
+  const share = Math.max(SESSIONS_A_CLIENT_NEEDS, Math.floor(maxSessions * SESSION_SHARE_OF_A_CLIENT));
+  return maxSessionsPerClient ?? Math.min(share, maxSessions);
 }
 
 function clientTableFor(maxFlows: number, maxPerClient: number | undefined): SharedArrayBuffer | undefined {

@@ -36,7 +36,7 @@ Deno.test("workerConfigs: each UDP worker has a port of its own and knows all of
     idleTimeoutMs: 180_000,
     refreshInbound: true,
     maxSessions: 334,
-    maxSessionsPerClient: 250,
+    maxSessionsPerClient: 256,
     maxReplySockets: 16,
   });
 });

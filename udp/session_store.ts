@@ -54,8 +54,7 @@ export class SessionStore implements SessionOwner {
       );
     }
     const key = endpointKey(context.arena.words, nameAt >> 2);
-    const address = this.#copyName(nameAt);
-    const slot = this.#admit(key, address);
+    const slot = this.#admit(key, nameAt);
     if (slot === REFUSED) return undefined;
     const fd = this.#openSocket(nameAt);
     if (fd < 0) {
@@ -113,6 +112,7 @@ export class SessionStore implements SessionOwner {
     this.#context.count("udpSessionsNow");
   }
 
+  /** The client's sockaddr in memory that the next call may write to. */
   #copyName(nameAt: number): Uint8Array {
     const { address, arena } = this.#context;
     address.bytes.set(arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES));
@@ -120,15 +120,17 @@ export class SessionStore implements SessionOwner {
   }
 
   /** Counts the session against its client's limit. @returns its slot, or REFUSED. */
-  #admit(key: EndpointKey, address: Uint8Array): number {
+  #admit(key: EndpointKey, nameAt: number): number {
     const { clientLimit, settings } = this.#context;
     if (clientLimit === undefined) return UNCOUNTED;
-    let slot = clientLimit.acquire(address);
+    let slot = clientLimit.acquire(this.#copyName(nameAt));
     if (slot !== REFUSED) return slot;
     const detail = `one client has ${settings.maxSessionsPerClient} sessions`;
     // Its other sessions may all be with other workers, who cannot be asked.
     const own = this.#byClient.get(clientKey(key));
-    if (own !== undefined && this.#evict(own, "udpEvictedClientLimit")) slot = clientLimit.acquire(address);
+    if (own !== undefined && this.#evict(own, "udpEvictedClientLimit")) {
+      slot = clientLimit.acquire(this.#copyName(nameAt));
+    }
     this.#context.warn(
       "session-client-limit",
       slot === REFUSED ? detail : `${detail}: its oldest idle one goes`,
@@ -143,6 +145,7 @@ export class SessionStore implements SessionOwner {
     let fd = openUpstreamSocket(this.#context);
     const isShort = fd === -EMFILE || fd === -ENFILE || fd === -ENOBUFS || fd === -ENOMEM;
     if (isShort && this.#evict(this.#all, "udpEvictedFds")) {
+      this.#context.warn("udp-fds-exhausted", `socket: ${errnoName(-fd)}: the oldest idle session goes`);
       this.#copyName(nameAt);
       fd = openUpstreamSocket(this.#context);
     }
