@@ -41,7 +41,7 @@ export const RUN_FLAGS = {
   "max-sessions-per-client": whole(
     defaults.maxSessionsPerClient,
     "most UDP sessions at once from one client address; 0: no limit",
-    "a quarter of --max-sessions",
+    "a quarter of --max-sessions, at least 256",
   ),
   "connect-timeout": seconds(
     defaults.connectTimeoutMs,

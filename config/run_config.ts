@@ -50,7 +50,7 @@ export interface RunConfig {
   readonly maxConnectionsPerClient: number;
   /** Most UDP sessions at once; undefined: {@linkcode MAX_SESSIONS_UNASKED}, or fewer where descriptors are short. */
   readonly maxSessions: number | undefined;
-  /** Most UDP sessions at once from one client address; 0: no limit; undefined: a quarter of all. */
+  /** Most UDP sessions at once from one client address; 0: no limit; undefined: a quarter of all, at least 256. */
   readonly maxSessionsPerClient: number | undefined;
   /** A connection that the destination has not answered by then is given up. */
   readonly connectTimeoutMs: number;
