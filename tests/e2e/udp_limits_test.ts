@@ -12,6 +12,10 @@ import { type ClientSocket, DatagramClient, labTest, type MappingAnswer } from "
 import { DatagramSite, endpoint, FAMILIES, type Family } from "./datagram_site.ts";
 
 const FIRST_PORT = 40_000;
+/** The proxy tells times apart that differ by a tenth of a second. */
+const TICKS_MS = 300;
+/** One client may have all there is. */
+const NO_SHARES = ["--max-sessions-per-client", "0"] as const;
 
 /** Asks a mapping server, and tells which port it is seen at. */
 async function mappedAt(socket: ClientSocket, to: string): Promise<string> {
@@ -56,13 +60,17 @@ labTest(
 
 labTest("udp limits: --max-sessions ends the session that has been idle for longest", async () => {
   const limit = 4;
-  await using site = await DatagramSite.start({ flags: ["--workers", "1", "--max-sessions", `${limit}`] });
+  await using site = await DatagramSite.start({
+    flags: ["--workers", "1", "--max-sessions", `${limit}`, ...NO_SHARES],
+  });
   const mapping = await site.internet.serveDatagrams({ kind: "mapping", reports: false });
   for (const family of FAMILIES) {
     const to = endpoint(family.server, mapping.port);
     const sockets: ClientSocket[] = [];
     for (let n = 0; n <= limit; n++) sockets.push(await site.open(family.client, FIRST_PORT + n));
+    await sleep(TICKS_MS);
     for (const socket of sockets.slice(0, limit)) await mappedAt(socket, to);
+    await sleep(TICKS_MS);
     // The first is not idle any more: the second is the oldest now.
     await mappedAt(sockets[0]!, to);
     await mappedAt(sockets[limit]!, to);
@@ -84,7 +92,7 @@ labTest("udp limits: --max-sessions ends the session that has been idle for long
 });
 
 labTest("udp limits: out of file descriptors, an idle session makes room", async () => {
-  await using site = await DatagramSite.start({ flags: ["--workers", "1"] });
+  await using site = await DatagramSite.start({ flags: ["--workers", "1", ...NO_SHARES] });
   const mapping = await site.internet.serveDatagrams({ kind: "mapping", reports: false });
   const family = FAMILIES[0]!;
   const to = endpoint(family.server, mapping.port);
@@ -108,7 +116,7 @@ labTest("udp limits: out of file descriptors, an idle session makes room", async
 });
 
 labTest("udp limits: a low limit of open files: as many sessions as are promised", async () => {
-  const flags = ["--workers", "1", "--max-sessions", "10000"];
+  const flags = ["--workers", "1", "--max-sessions", "10000", ...NO_SHARES];
   await using site = await DatagramSite.start({ flags, prefix: ["prlimit", "--nofile=100:400"] });
   const { maxSessions } = await site.proxy.event("ready");
   assertGreater(maxSessions, 50);
@@ -120,6 +128,10 @@ labTest("udp limits: a low limit of open files: as many sessions as are promised
   const totals = await site.proxy.stop();
   assertEquals([totals.udpEvictedLimit, totals.udpEvictedFds, totals.udpRefusedFds], [10, 0, 0]);
 });
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
 
 async function openMany(site: DatagramSite, family: Family, to: string, count: number): Promise<void> {
   for (let n = 0; n < count; n++) {

@@ -130,7 +130,9 @@ labTest("udp tuples: a port that is taken on this host is replaced by one of the
 });
 
 labTest("udp tuples: a session that has ended is no obstacle to the next one of the same port", async () => {
-  await using site = await DatagramSite.start({ flags: ["--max-sessions", "1", "--workers", "1"] });
+  await using site = await DatagramSite.start({
+    flags: ["--max-sessions", "1", "--max-sessions-per-client", "0", "--workers", "1"],
+  });
   const echo = await site.internet.serveDatagrams({ kind: "echo" });
   for (const family of FAMILIES) {
     const to = endpoint(family.server, echo.port);
