@@ -38,7 +38,7 @@ export const COMMANDS: readonly Command[] = [
   }),
   command({
     name: "demo",
-    summary: "watch connections being taken over, in throw-away namespaces",
+    summary: "watch traffic being taken over, in throw-away namespaces",
     about: [
       "Makes three hosts out of network namespaces (client, gateway, internet), runs the proxy in the gateway in " +
       "each of its modes, and sends curl and a bulk transfer through it, over IPv4 and IPv6. For each connection " +
@@ -119,7 +119,7 @@ export const INTERNAL_COMMANDS: readonly Command[] = [
     name: "demo peer",
     summary: "one end of the demo's connections",
     about: [],
-    operands: "server SPEC|client",
+    operands: "[datagram-]server SPEC|[datagram-]client",
     flags: {},
     examples: [],
     load: async () => (await import("./demo.ts")).demoPeer,

@@ -28,7 +28,7 @@ export const BULK: Traffic = {
     };
     await using run = new ClientRun(stage.client.spawn(ourselves("demo", "peer", "client")), [spec]);
     const [result] = await run.results();
-    const served = await reported(stage.echo.nextClosed(REPORT_TIMEOUT_MS));
+    const served = await reported(stage.programs.echo.nextClosed(REPORT_TIMEOUT_MS));
     const { outcome, end, local, sent, received, receivedSha256, durationMs } = result!;
     const problems: string[] = [];
     if (outcome !== "connected") problems.push(`client: ${outcome} found, a connection wanted`);

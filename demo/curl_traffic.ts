@@ -30,7 +30,7 @@ export const DOWNLOAD: Traffic = {
       ["sh", "-c", '"$@" | sha256sum', "sh", ...curl],
       { timeoutMs: 12_000 },
     );
-    const request = await reported(stage.http.nextRequest(REPORT_TIMEOUT_MS));
+    const request = await reported(stage.programs.http.nextRequest(REPORT_TIMEOUT_MS));
     const figures = parseFigures(stderr);
     return {
       client: figures?.client,

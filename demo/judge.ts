@@ -50,6 +50,8 @@ function judgeFlow({ protocol, dialled, ends }: Observation, flow: Flow, wanted:
     ...differs("flow.destination", flow.destination, dialled, "what was dialled"),
     ...differs("flow.bytesUp", flow.bytesUp, ends.bytesUp, "what the client sent"),
     ...differs("flow.bytesDown", flow.bytesDown, ends.bytesDown, "what the client received"),
+    ...differs("flow.datagramsUp", flow.datagramsUp, ends.datagrams?.up, "what the client sent"),
+    ...differs("flow.datagramsDown", flow.datagramsDown, ends.datagrams?.down, "what the client received"),
     ...differs("flow.end.reason", flow.end.reason, wanted.end, "how it had to end"),
   ];
   if (wanted.end === "refused") {

@@ -68,6 +68,20 @@ Deno.test("judge: names each thing that is wrong, and only that", () => {
       OWN,
     ],
     [
+      "flow.datagramsDown: 2 found, 1 wanted (what the client received)",
+      {
+        ...SEEN,
+        ends: { ...ENDS, datagrams: { up: 1, down: 1 } },
+        flow: { ...FLOW, datagramsUp: 1, datagramsDown: 2 },
+      },
+      OWN,
+    ],
+    [
+      "flow.datagramsUp: none found, 1 wanted (what the client sent)",
+      { ...SEEN, ends: { ...ENDS, datagrams: { up: 1, down: 1 } }, flow: { ...FLOW, datagramsDown: 1 } },
+      OWN,
+    ],
+    [
       "flow.bytesUp: 90 found, 91 wanted (what the client sent)",
       { ...SEEN, flow: { ...FLOW, bytesUp: 90 } },
       OWN,

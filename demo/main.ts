@@ -6,8 +6,9 @@
  *
  * @module
  */
+import type { Protocol } from "../net/mod.ts";
 import { DeadlineError, within } from "../tests/lab/mod.ts";
-import { judge, type Observation } from "./judge.ts";
+import { type Flow, judge } from "./judge.ts";
 import { judgeCleanup, readKernelState } from "./kernel_state.ts";
 import { renderPicture } from "./picture.ts";
 import { ProxyFailedError, ShownProxy } from "./proxy.ts";
@@ -18,11 +19,11 @@ import {
   paint,
   renderCleanup,
   renderColumnHeads,
-  renderConnection,
+  renderFlow,
   renderSummary,
   renderVerdictLine,
 } from "./table.ts";
-import { destinationOf, type Traffic } from "./traffic.ts";
+import { destinationOf, type EndsReport, type Traffic } from "./traffic.ts";
 
 const TIME_LIMIT_MS = 28_000;
 
@@ -80,7 +81,7 @@ class Show {
     for (const section of sections) {
       this.#write("");
       this.#write(this.#style.heading(section.title));
-      if (section.proxy === "none") await this.#showTraffic(section, undefined);
+      if (section.proxy === "none") await this.#showConnections(section, undefined);
       else await this.#showProxy(section);
     }
   }
@@ -101,8 +102,10 @@ class Show {
     this.#write(this.#style.faint(`  ${command}   (ready after ${Math.round(proxy.ready.startMs)} ms)`));
     const during = await readKernelState(gateway);
     const rightBefore = this.right;
-    await this.#showTraffic(section, proxy);
+    await this.#showConnections(section, proxy);
+    const exchanges = await this.#makeExchanges(section);
     const stopping = await proxy.stop();
+    this.#showExchanges(section, exchanges, proxy);
     const after = await readKernelState(gateway);
     const wrong = [...stopping, ...judgeCleanup(before, during, after)];
     this.#count(wrong);
@@ -112,22 +115,58 @@ class Show {
     }
   }
 
-  async #showTraffic(section: Section, proxy: ShownProxy | undefined): Promise<void> {
-    this.#write(this.#style.faint(renderColumnHeads()));
-    for (const traffic of section.traffic) {
-      for (const family of FAMILIES) {
-        const label = `${traffic.name} ${family}`;
-        try {
-          const seen = await observe(this.#stage, traffic, family, proxy);
-          const wrong = judge(seen, { proxy: section.proxy, end: traffic.end });
-          this.#count(wrong);
-          this.#show(renderConnection(label, seen, wrong, this.#style));
-        } catch (error) {
-          // One that could not even be tried does not keep the others from being shown.
-          this.#show(renderVerdictLine(label, "could not be made", [String(error)], this.#style));
-        }
-      }
+  async #showConnections(section: Section, proxy: ShownProxy | undefined): Promise<void> {
+    this.#write(this.#style.faint(renderColumnHeads("tcp")));
+    for (const { traffic, family } of rowsOf(section, "tcp")) {
+      const mark = proxy?.mark() ?? 0;
+      const ends = await this.#make(traffic, family);
+      const flow = ends instanceof Error ? undefined : await proxy?.flowAfter(mark);
+      this.#showRow(section, traffic, family, ends, flow);
     }
+  }
+
+  /** All of UDP, to be shown when the proxy has stopped and told of it. */
+  async #makeExchanges(section: Section): Promise<Exchange[]> {
+    const exchanges: Exchange[] = [];
+    for (const { traffic, family } of rowsOf(section, "udp")) {
+      exchanges.push({ traffic, family, ends: await this.#make(traffic, family) });
+    }
+    return exchanges;
+  }
+
+  #showExchanges(section: Section, exchanges: readonly Exchange[], proxy: ShownProxy): void {
+    if (exchanges.length > 0) this.#write(this.#style.faint(renderColumnHeads("udp")));
+    for (const { traffic, family, ends } of exchanges) {
+      const flow = ends instanceof Error ? undefined : proxy.datagramFlowOf(ends.client);
+      this.#showRow(section, traffic, family, ends, flow);
+    }
+  }
+
+  /** One that could not even be tried does not keep the others from being shown. */
+  async #make(traffic: Traffic, family: Family): Promise<EndsReport | Error> {
+    try {
+      return await traffic.make(this.#stage, family);
+    } catch (error) {
+      return error instanceof Error ? error : new Error(String(error));
+    }
+  }
+
+  #showRow(
+    section: Section,
+    traffic: Traffic,
+    family: Family,
+    ends: EndsReport | Error,
+    flow: Flow | undefined,
+  ): void {
+    const label = `${traffic.name} ${family}`;
+    if (ends instanceof Error) {
+      this.#show(renderVerdictLine(label, "could not be made", [String(ends)], this.#style));
+      return;
+    }
+    const seen = { protocol: traffic.protocol, dialled: destinationOf(traffic, family), ends, flow };
+    const wrong = judge(seen, { proxy: section.proxy, end: traffic.end });
+    this.#count(wrong);
+    this.#show(renderFlow(label, seen, wrong, this.#style));
   }
 
   #count(wrong: readonly string[]): void {
@@ -139,14 +178,14 @@ class Show {
   }
 }
 
-async function observe(
-  stage: Stage,
-  traffic: Traffic,
-  family: Family,
-  proxy: ShownProxy | undefined,
-): Promise<Observation> {
-  const mark = proxy?.mark() ?? 0;
-  const ends = await traffic.make(stage, family);
-  const flow = await proxy?.flowAfter(mark);
-  return { protocol: traffic.protocol, dialled: destinationOf(traffic, family), ends, flow };
+/** Traffic over UDP that was made and is not judged yet. */
+interface Exchange {
+  readonly traffic: Traffic;
+  readonly family: Family;
+  readonly ends: EndsReport | Error;
+}
+
+function rowsOf(section: Section, protocol: Protocol): { traffic: Traffic; family: Family }[] {
+  return section.traffic.filter((traffic) => traffic.protocol === protocol)
+    .flatMap((traffic) => FAMILIES.map((family) => ({ traffic, family })));
 }

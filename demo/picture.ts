@@ -18,7 +18,7 @@ export function renderPicture(): string[] {
   const gap = " ".repeat(LINK.length);
   const blank = `  ${edge(left[0]!)}${gap}${edge(middle[0]!)}${gap}${edge(right[0]!)}`;
   return [
-    "Connections taken over on their way, between programs that know nothing of a proxy.",
+    "Connections and datagrams taken over on their way, between programs that know nothing of a proxy.",
     "",
     `  ${title("client", left[0]!)}${gap}${title("gateway, with Pellucid", middle[0]!)}${gap}${
       title("internet", right[0]!).trimEnd()
@@ -29,9 +29,11 @@ export function renderPicture(): string[] {
     blank,
     "",
     "Each host is a network namespace made for this demo; nothing on this machine is changed. The client dials",
-    "the internet host, whose addresses the gateway does not have. Every connection has two lines: what its two",
-    "ends saw, measured without the proxy's help, and what the proxy's `flow` event said of it. It is ok when",
-    "both agree to the last port and byte, and the checksums of what was carried are right.",
+    "the internet host, whose addresses the gateway does not have. Every connection, and every exchange of",
+    "datagrams, has two lines: what its two ends saw, measured without the proxy's help, and what the proxy's",
+    "`flow` event said of it. It is ok when both agree to the last port, byte and datagram, and what was carried",
+    "is right. Datagrams are counted up + down; no datagram says that it is the last one, so the proxy tells of",
+    "them when it stops.",
   ];
 }
 

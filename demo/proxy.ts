@@ -51,13 +51,13 @@ export class ShownProxy implements AsyncDisposable {
     return this.#process.stderr.lines.length;
   }
 
-  /** The first flow that is reported after `mark`; undefined when there is none in time. */
+  /** The first flow of TCP that is reported after `mark`; undefined when there is none in time. */
   async flowAfter(mark: number): Promise<Flow | undefined> {
     try {
       return await this.#process.stderr.waitFor(
         (line) => {
           const event = parseEvent(line);
-          return event?.event === "flow" ? event : undefined;
+          return event?.event === "flow" && event.proto === "tcp" ? event : undefined;
         },
         FLOW_TIMEOUT_MS,
         mark,
@@ -65,6 +65,15 @@ export class ShownProxy implements AsyncDisposable {
     } catch {
       return undefined;
     }
+  }
+
+  /** The flow of UDP that came from this endpoint; known when the proxy has stopped. */
+  datagramFlowOf(client: string | undefined): Flow | undefined {
+    for (const line of this.#process.stderr.lines) {
+      const event = parseEvent(line);
+      if (event?.event === "flow" && event.proto === "udp" && event.client === client) return event;
+    }
+    return undefined;
   }
 
   /** Asks it to stop, as `kill` does, and returns what is wrong with the way it did. */

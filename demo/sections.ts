@@ -5,6 +5,8 @@
  */
 import { BULK } from "./bulk_traffic.ts";
 import { DOWNLOAD, REFUSED } from "./curl_traffic.ts";
+import { CONE, GAME_QUERY, LARGE } from "./datagram_traffic.ts";
+import { DIG } from "./dig_traffic.ts";
 import type { Expectation } from "./judge.ts";
 import { CLIENT_SIDE } from "./stage.ts";
 import type { Traffic } from "./traffic.ts";
@@ -19,7 +21,8 @@ export interface Section {
   readonly traffic: readonly Traffic[];
 }
 
-const ALL_TRAFFIC = [DOWNLOAD, BULK, REFUSED];
+const TCP = [DOWNLOAD, BULK, REFUSED];
+const UDP = [DIG, GAME_QUERY, CONE, LARGE];
 
 /** The whole demo. */
 export const SECTIONS: readonly Section[] = [
@@ -32,20 +35,20 @@ export const SECTIONS: readonly Section[] = [
   {
     title: "TPROXY: the packets keep their destination, and so the proxy knows it",
     proxy: "own-address",
-    flags: ["--tcp", "tproxy", "--from", CLIENT_SIDE],
-    traffic: ALL_TRAFFIC,
+    flags: ["--from", CLIENT_SIDE],
+    traffic: [...TCP, ...UDP],
   },
   {
     title: "TPROXY, client addresses kept: the server cannot tell that there is a proxy",
     proxy: "keeps-address",
-    flags: ["--tcp", "tproxy", "--source", "keep", "--from", CLIENT_SIDE],
-    traffic: ALL_TRAFFIC,
+    flags: ["--source", "keep", "--from", CLIENT_SIDE],
+    traffic: [...TCP, ...UDP],
   },
   {
-    title: "REDIRECT: NAT rewrites the destination, the proxy asks conntrack for it",
+    title: "REDIRECT, for TCP: NAT rewrites the destination, the proxy asks conntrack for it",
     proxy: "own-address",
     flags: ["--tcp", "redirect", "--from", CLIENT_SIDE],
-    traffic: ALL_TRAFFIC,
+    traffic: TCP,
   },
 ];
 

@@ -5,6 +5,9 @@
  */
 import { StartError } from "../control/mod.ts";
 import {
+  DatagramClient,
+  DatagramServer,
+  type DatagramServerSpec,
   GATEWAY_LAB,
   gatewayLab,
   type Lab,
@@ -16,7 +19,27 @@ import {
 import { ourselves } from "./ourselves.ts";
 
 /** Ports of the internet host. Nothing listens on `nobody`. */
-export const PORTS = { http: 80, echo: 7, nobody: 9 } as const;
+export const PORTS = {
+  http: 80,
+  /** TCP and UDP. */
+  echo: 7,
+  nobody: 9,
+  dns: 53,
+  game: 7778,
+  /** Tells who asks as whom it is seen. */
+  mapping: 3478,
+  /** From where somebody answers who was not asked. */
+  stranger: 4567,
+} as const;
+
+/** What the resolver says of every name. */
+export const NAMES = { v4: "192.0.2.80", v6: "2001:db8::80" } as const;
+/** What the game server says of itself. */
+export const GAME: Readonly<Record<string, string>> = {
+  hostname: "a game on the internet",
+  mapname: "DM-Deck16",
+  numplayers: "12",
+};
 
 /** The interface of the gateway behind which the client is. */
 export const CLIENT_SIDE = "lan0";
@@ -33,17 +56,33 @@ export const ADDRESSES = {
   gatewayOutside: { v4: GATEWAY_LAB.gateway.wanV4, v6: GATEWAY_LAB.gateway.wanV6 },
   /** The gateway has none of these. */
   internet: { v4: GATEWAY_LAB.servers.v4, v6: GATEWAY_LAB.servers.v6 },
+  stranger: { v4: GATEWAY_LAB.servers.v4b, v6: GATEWAY_LAB.servers.v6b },
 } as const;
 
-/** What the hosts run beside ourselves and the lab's own tools, and the Debian package it is in. */
-const PROGRAMS = { curl: "curl", nft: "nftables" } as const;
+/** What the hosts run beside ourselves and the lab's own tools, how to try it, and the Debian package it is in. */
+const PROGRAMS: readonly (readonly [program: string, flag: string, debianPackage: string])[] = [
+  ["curl", "--version", "curl"],
+  ["dig", "-v", "dnsutils"],
+  ["nft", "--version", "nftables"],
+];
+
+/** The servers on the internet, and the client's sockets for datagrams. */
+interface Programs {
+  readonly http: LabServer;
+  readonly echo: LabServer;
+  readonly dns: DatagramServer;
+  readonly game: DatagramServer;
+  readonly mapping: DatagramServer;
+  readonly datagramEcho: DatagramServer;
+  readonly datagrams: DatagramClient;
+}
 
 /** The hosts and what runs on them for the whole demo. */
 export class Stage implements AsyncDisposable {
   readonly #lab: Lab;
   #nextLocalPort = 40_001;
 
-  private constructor(lab: Lab, readonly http: LabServer, readonly echo: LabServer) {
+  private constructor(lab: Lab, readonly programs: Programs) {
     this.#lab = lab;
   }
 
@@ -52,11 +91,7 @@ export class Stage implements AsyncDisposable {
     const lab = await openLab();
     try {
       await requirePrograms(lab);
-      const [http, echo] = await Promise.all([
-        serve(lab, { kind: "http", port: PORTS.http }),
-        serve(lab, { kind: "echo", port: PORTS.echo }),
-      ]);
-      return new Stage(lab, http, echo);
+      return new Stage(lab, await startPrograms(lab));
     } catch (error) {
       await lab.stop();
       throw error;
@@ -96,8 +131,8 @@ async function openLab(): Promise<Lab> {
 }
 
 async function requirePrograms(lab: Lab): Promise<void> {
-  for (const [program, debianPackage] of Object.entries(PROGRAMS)) {
-    const { code } = await lab.host("client").run([program, "--version"]);
+  for (const [program, flag, debianPackage] of PROGRAMS) {
+    const { code } = await lab.host("client").run([program, flag]);
     if (code === 0) continue;
     throw new StartError(
       "program-missing",
@@ -106,6 +141,23 @@ async function requirePrograms(lab: Lab): Promise<void> {
         "all that the demo needs",
     );
   }
+}
+
+async function startPrograms(lab: Lab): Promise<Programs> {
+  const datagrams = new DatagramClient(lab.host("client"), ourselves("demo", "peer", "datagram-client"));
+  const [http, echo, dns, game, mapping, datagramEcho] = await Promise.all([
+    serve(lab, { kind: "http", port: PORTS.http }),
+    serve(lab, { kind: "echo", port: PORTS.echo }),
+    serveDatagrams(lab, { kind: "resolver", names: NAMES, port: PORTS.dns }),
+    serveDatagrams(lab, { kind: "game", status: GAME, port: PORTS.game }),
+    serveDatagrams(lab, { kind: "mapping", port: PORTS.mapping }),
+    serveDatagrams(lab, { kind: "echo", port: PORTS.echo }),
+  ]);
+  return { http, echo, dns, game, mapping, datagramEcho, datagrams };
+}
+
+function serveDatagrams(lab: Lab, spec: DatagramServerSpec): Promise<DatagramServer> {
+  return DatagramServer.start(lab.host("internet"), spec, ourselves("demo", "peer", "datagram-server"));
 }
 
 function serve(lab: Lab, spec: ServerSpec): Promise<LabServer> {

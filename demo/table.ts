@@ -4,18 +4,20 @@
  * @module
  */
 import type { Observation } from "./judge.ts";
+import type { Protocol } from "../net/mod.ts";
 import { addedLines, type KernelState, STATE_KINDS } from "./kernel_state.ts";
 
 /** Width of everything the demo prints. */
 export const WIDTH = 110;
 
 const LABEL = 10;
-/** `[2001:db8:100::10]:80`, `[2001:db8:1::2]:65535` */
+/** `[2001:db8:1::2]:65535` */
 const ENDPOINT = 21;
+/** What is dialled, and the last figure: `[2001:db8:100::10]:80`, `88.9 Gbit/s`; `[2001:db8:100::10]:3478`, `1 + 2`. */
+const BY_PROTOCOL = { tcp: { dialled: 21, last: 10 }, udp: { dialled: 23, last: 9 } } as const;
 /** `[2001:db8:ffff::1]:65535` */
 const OUTSIDE = 24;
 const BYTES = 7;
-const RATE = 10;
 const VERDICT = 6;
 
 /** How words are set off on a terminal that can. */
@@ -32,36 +34,39 @@ export function paint(colours: boolean): Paint {
   return { good: sgr(32), bad: sgr(31), heading: sgr(1), faint: sgr(2) };
 }
 
-/** What stands over the columns. */
-export function renderColumnHeads(): string {
-  return row("", "client", "", "dialled", "server's peer", "bytes", "rate", "");
+/** What stands over the columns of each protocol's rows. */
+export function renderColumnHeads(protocol: Protocol): string {
+  const last = protocol === "tcp" ? "rate" : "datagrams";
+  return row(protocol, "", "client", "", "dialled", "server's peer", "bytes", last, "");
 }
 
-/** The lines of one connection: what the ends saw, what the proxy said, and what is wrong with it. */
-export function renderConnection(
+/** The lines of one flow: what the ends saw, what the proxy said, what the client heard, and what is wrong. */
+export function renderFlow(
   label: string,
-  { dialled, ends, flow }: Observation,
+  { protocol, dialled, ends, flow }: Observation,
   wrong: readonly string[],
   style: Paint,
 ): string[] {
   const bytes = ends.bytesUp + ends.bytesDown;
-  const speed = bytes > 0 ? formatRate(bytes, ends.durationMs) : formatMs(ends.durationMs);
   const fact = row(
+    protocol,
     label,
     ends.client ?? "?",
     "->",
     dialled,
     ends.peer ?? "nobody",
     formatBytes(bytes),
-    speed,
+    ends.datagrams === undefined ? formatSpeed(bytes, ends.durationMs) : formatDatagrams(ends.datagrams),
     verdict(wrong, style),
   );
   const lines = [fact];
   if (flow !== undefined) {
-    const { client, destination, local, bytesUp, bytesDown } = flow;
+    const { client, destination, local, bytesUp, bytesDown, datagramsUp: up, datagramsDown: down } = flow;
     const total = formatBytes(bytesUp + bytesDown);
-    lines.push(row("  proxy", client, "->", destination, local ?? "none", total, "", ""));
+    const datagrams = up === undefined || down === undefined ? "" : formatDatagrams({ up, down });
+    lines.push(row(protocol, "  proxy", client, "->", destination, local ?? "none", total, datagrams, ""));
   }
+  if (ends.heard !== undefined) lines.push(`${"  heard".padEnd(LABEL)} ${ends.heard}`);
   return [...lines, ...renderProblems(wrong, style)];
 }
 
@@ -122,28 +127,39 @@ function scaled(value: number, units: readonly string[]): string {
   return `${value.toFixed(digits)} ${units[unit]}`;
 }
 
+/** Of what carried nothing: how long it took. */
+function formatSpeed(bytes: number, ms: number): string {
+  return bytes > 0 ? formatRate(bytes, ms) : formatMs(ms);
+}
+
+function formatDatagrams({ up, down }: { readonly up: number; readonly down: number }): string {
+  return `${up} + ${down}`;
+}
+
 function formatMs(ms: number): string {
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
 }
 
 function row(
+  protocol: Protocol,
   label: string,
   client: string,
   arrow: string,
   destination: string,
   outside: string,
   bytes: string,
-  rate: string,
+  last: string,
   verdict: string,
 ): string {
+  const widths = BY_PROTOCOL[protocol];
   return [
     label.padEnd(LABEL),
     client.padEnd(ENDPOINT),
     arrow.padEnd(2),
-    destination.padEnd(ENDPOINT),
+    destination.padEnd(widths.dialled),
     outside.padEnd(OUTSIDE),
     bytes.padStart(BYTES),
-    rate.padStart(RATE),
+    last.padStart(widths.last),
     verdict,
   ].join(" ").trimEnd();
 }

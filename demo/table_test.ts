@@ -9,7 +9,7 @@ import {
   paint,
   renderCleanup,
   renderColumnHeads,
-  renderConnection,
+  renderFlow,
   renderSummary,
   WIDTH,
 } from "./table.ts";
@@ -47,19 +47,46 @@ function widest(): Observation {
 }
 
 Deno.test("a row: the ends' line and the proxy's have the same columns", () => {
-  assertEquals(renderConnection("refused v6", widest(), [], PLAIN), [
+  assertEquals(renderFlow("refused v6", widest(), [], PLAIN), [
     "refused v6 [2001:db8:1::2]:65535 -> [2001:db8:100::10]:80 [2001:db8:ffff::1]:65535  556 MB 88.9 Gbit/s ok",
     "  proxy    [2001:db8:1::2]:65535 -> [2001:db8:100::10]:80 [2001:db8:ffff::1]:65535  556 MB",
   ]);
   assertEquals(
-    renderColumnHeads(),
+    renderColumnHeads("tcp"),
     "           client                   dialled               server's peer              bytes       rate",
   );
 });
 
+Deno.test("a row of UDP: datagrams up and down in place of the rate, and what the client heard", () => {
+  const { ends, flow, ...seen } = widest();
+  const lines = renderFlow(
+    "cone v6",
+    {
+      ...seen,
+      protocol: "udp",
+      dialled: endpointText(ADDRESSES.internet.v6, 3478),
+      ends: { ...ends, datagrams: { up: 1, down: 2 }, heard: "something" },
+      flow: {
+        ...flow!,
+        destination: endpointText(ADDRESSES.internet.v6, 3478),
+        datagramsUp: 1,
+        datagramsDown: 3,
+      },
+    },
+    [],
+    PLAIN,
+  );
+  assertEquals(lines, [
+    "cone v6    [2001:db8:1::2]:65535 -> [2001:db8:100::10]:3478 [2001:db8:ffff::1]:65535  556 MB     1 + 2 ok",
+    "  proxy    [2001:db8:1::2]:65535 -> [2001:db8:100::10]:3478 [2001:db8:ffff::1]:65535  556 MB     1 + 3",
+    "  heard    something",
+  ]);
+  assert(renderColumnHeads("udp").endsWith(" bytes datagrams"));
+});
+
 Deno.test("a row without a proxy has one line, one without a server says so", () => {
   const { ends, ...seen } = widest();
-  const lines = renderConnection(
+  const lines = renderFlow(
     "x",
     { ...seen, flow: undefined, ends: { ...ends, peer: undefined } },
     [],
@@ -71,7 +98,7 @@ Deno.test("a row without a proxy has one line, one without a server says so", ()
 
 Deno.test("a row that is wrong says FAILED and why, within the width", () => {
   const wrong = ["short", `long: ${"word ".repeat(40)}`, "x".repeat(300)];
-  const lines = renderConnection("refused v6", widest(), wrong, PLAIN);
+  const lines = renderFlow("refused v6", widest(), wrong, PLAIN);
   assert(lines[0]!.endsWith(" FAILED"));
   assertEquals(lines[2], "    short");
   assertEquals(lines.slice(2).join("").replaceAll(" ", ""), wrong.join("").replaceAll(" ", ""));
@@ -100,7 +127,8 @@ Deno.test("everything else fits the width too, and every name its column", () =>
   }
   for (const traffic of SECTIONS.flatMap((section) => section.traffic)) {
     assertLessOrEqual(traffic.name.length, 7);
-    for (const family of FAMILIES) assertLessOrEqual(destinationOf(traffic, family).length, 21);
+    const widest = traffic.protocol === "tcp" ? 21 : 23;
+    for (const family of FAMILIES) assertLessOrEqual(destinationOf(traffic, family).length, widest);
   }
 });
 

@@ -12,29 +12,34 @@ import { ADDRESSES, type Family, type Stage } from "./stage.ts";
 export interface Traffic {
   /** At most seven letters, for the table. */
   readonly name: string;
+  /** A flow of UDP is told of when the proxy stops: nothing in its datagrams says that they were the last. */
   readonly protocol: Protocol;
   /** Of the internet host, on its address of either family. */
   readonly port: number;
   /** How the proxy has to say that it ended. */
   readonly end: EndReason;
-  /** Makes one connection and reports what its ends saw. A connection that fails is a report too. */
+  /** Makes one connection, or exchange, and reports what its ends saw. One that fails is a report too. */
   make(stage: Stage, family: Family): Promise<EndsReport>;
 }
 
-/** What the ends of a connection saw, measured without the proxy's help. Endpoints are `ip:port` or `[ip]:port`. */
+/** What the ends of a connection or an exchange saw, measured without the proxy's help. Endpoints are `ip:port` or `[ip]:port`. */
 export interface EndsReport {
   /** The client's own socket; undefined when it cannot be told. */
   readonly client: string | undefined;
-  /** The peer that the server saw; undefined when no server got the connection. */
+  /** The peer that the server saw; undefined when no server got anything. */
   readonly peer: string | undefined;
   /** Bytes that the client sent. */
   readonly bytesUp: number;
   /** Bytes that the client received. */
   readonly bytesDown: number;
+  /** Of UDP: how many datagrams the client sent and received. */
+  readonly datagrams?: { readonly up: number; readonly down: number };
   /** From dialling to the end, by the client. */
   readonly durationMs: number;
   /** What was carried, by whoever received it. */
   readonly checksums: readonly Checksum[];
+  /** What the client was told, where it is worth a line. */
+  readonly heard?: string | undefined;
   /** Whatever else was not as it should be, in words. */
   readonly problems: readonly string[];
 }

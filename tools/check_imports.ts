@@ -44,13 +44,15 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
     ],
     packages: ["@logtape/logtape"],
   },
-  // Its stage is the tests' lab, by its public face and the two programs that the lab's hosts run.
+  // Its stage is the tests' lab, by its public face and the programs that the lab's hosts run.
   demo: {
     imports: [
       "control",
       "net",
       "tests/lab/mod.ts",
       "tests/lab/client_main.ts",
+      "tests/lab/datagram_client_main.ts",
+      "tests/lab/datagram_server_main.ts",
       "tests/lab/server_main.ts",
     ],
     packages: [],

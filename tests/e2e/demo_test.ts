@@ -7,7 +7,13 @@ import { labTest } from "../lab/mod.ts";
 import { ToolFolder } from "./tool_folder.ts";
 
 const MAIN = new URL("../../mod.ts", import.meta.url).href;
-const ROWS = ["curl v4", "curl v6", "bulk v4", "bulk v6", "refused v4", "refused v6"];
+const CONNECTIONS = rows("curl", "bulk", "refused");
+const EXCHANGES = rows("dig", "game", "cone", "9000 B");
+const CHECKS = 39;
+
+function rows(...names: string[]): string[] {
+  return names.flatMap((name) => [`${name} v4`, `${name} v6`]);
+}
 
 interface Outcome {
   readonly code: number;
@@ -44,33 +50,42 @@ labTest("demo: every row right, in plain text of at most 110 columns, in less th
   assert(!stdout.includes("\x1b"), "no colours where there is no terminal");
   const lines = stdout.trimEnd().split("\n");
   for (const line of lines) assertLessOrEqual(line.length, 110, line);
-  assertEquals(lines.at(-1), "23 of 23 checks right");
-  assertEquals(lines.filter((line) => line.endsWith(" ok")).length, 23);
+  assertEquals(lines.at(-1), `${CHECKS} of ${CHECKS} checks right`);
+  assertEquals(lines.filter((line) => line.endsWith(" ok")).length, CHECKS);
 
-  const starts = [
-    "--tcp tproxy --from lan0",
-    "--tcp tproxy --source keep --from lan0",
-    "--tcp redirect --from lan0",
+  const starts: [flags: string, rows: string[]][] = [
+    ["--from lan0", [...CONNECTIONS, ...EXCHANGES]],
+    ["--source keep --from lan0", [...CONNECTIONS, ...EXCHANGES]],
+    ["--tcp redirect --from lan0", CONNECTIONS],
   ];
-  for (const flags of starts) {
+  for (const [flags, rows] of starts) {
     const from = lines.findIndex((line) => line.startsWith(`  pellucid run ${flags}   (ready after `));
     assert(from > 0, flags);
     const to = lines.findIndex((line, index) => index > from && line.startsWith("stopped "));
-    const section = lines.slice(from + 2, to);
-    assertEquals(section.length, 2 * ROWS.length, flags);
-    for (const [index, row] of ROWS.entries()) assertAgree(section[2 * index]!, section[2 * index + 1]!, row);
+    const told = lines.slice(from + 2, to)
+      .filter((line) => !line.startsWith("  heard ") && !line.endsWith(" datagrams"));
+    assertEquals(told.length, 2 * rows.length, flags);
+    for (const [index, row] of rows.entries()) assertAgree(told[2 * index]!, told[2 * index + 1]!, row);
+    const heard = lines.slice(from, to).filter((line) => line.startsWith("  heard "));
+    assertEquals(
+      heard.length,
+      rows.filter((row) => /^(?:dig|game|cone) /.test(row)).length,
+      heard.join("\n"),
+    );
     assertStringIncludes(lines[to]!, "nft tables 1 -> 0");
   }
 });
 
-/** The line of the ends and the proxy's: the same but for the label, the rate, the verdict, and who was refused. */
+/** The line of the ends and the proxy's: the same but for label, rate, verdict, and the peer where nobody listens. */
 function assertAgree(ends: string, proxy: string, row: string): void {
   assert(ends.startsWith(`${row} `), ends);
   assert(proxy.startsWith("  proxy "), proxy);
   const parts = (line: string) => line.slice(10).trim().split(/\s+/);
-  const [client, arrow, destination, peer, amount, unit] = parts(ends);
+  const [client, arrow, destination, peer, amount, unit, ...rest] = parts(ends);
   const local = row.startsWith("refused") ? parts(proxy)[3] : peer;
-  assertEquals(parts(proxy), [client, arrow, destination, local, amount, unit]);
+  const datagrams = EXCHANGES.includes(row) ? rest.slice(0, -1) : [];
+  assertEquals(parts(proxy), [client, arrow, destination, local, amount, unit, ...datagrams]);
+  if (EXCHANGES.includes(row)) assertEquals(datagrams, ["1", "+", row.startsWith("cone") ? "2" : "1"]);
 }
 
 labTest("demo: rules that cannot be loaded are told, and the exit code is 1", async () => {
@@ -81,17 +96,19 @@ labTest("demo: rules that cannot be loaded are told, and the exit code is 1", as
   assertEquals([code, stderr], [1, ""], stdout);
   assertStringIncludes(stdout, "the proxy did not start");
   assertStringIncludes(stdout, "FAILED");
-  assertEquals(stdout.trimEnd().split("\n").at(-1), "2 of 23 checks right");
+  assertEquals(stdout.trimEnd().split("\n").at(-1), `2 of ${CHECKS} checks right`);
 });
 
-labTest("demo: a missing curl is named, with the package it is in", async () => {
-  await using tools = await ToolFolder.create();
-  await tools.wrap("curl", "exit 127");
-  const { code, stderr } = await demo({ env: tools.env });
-  assertEquals(code, 1);
-  assertStringIncludes(stderr, "pellucid demo: curl: not found");
-  assertStringIncludes(stderr, "apt-get install curl");
-});
+for (const [program, debianPackage] of [["curl", "curl"], ["dig", "dnsutils"]] as const) {
+  labTest(`demo: a missing ${program} is named, with the package it is in`, async () => {
+    await using tools = await ToolFolder.create();
+    await tools.wrap(program, "exit 127");
+    const { code, stderr } = await demo({ env: tools.env });
+    assertEquals(code, 1);
+    assertStringIncludes(stderr, `pellucid demo: ${program}: not found`);
+    assertStringIncludes(stderr, `apt-get install ${debianPackage}`);
+  });
+}
 
 labTest("demo: where namespaces are forbidden it says by what, and how to allow them", async () => {
   const forbid = [
