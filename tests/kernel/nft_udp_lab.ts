@@ -4,10 +4,24 @@
  *
  * @module
  */
-import { DEFAULT_KERNEL_NUMBERS } from "../../nft/mod.ts";
-import { type ClientSocket, DatagramClient, type LabHost, type ReceivedDatagram } from "../lab/mod.ts";
-import { RELAY_PORT } from "./nft_lab.ts";
+import {
+  type AppliedRules,
+  applyPlan,
+  DEFAULT_KERNEL_NUMBERS,
+  detectHost,
+  type InterceptIntent,
+} from "../../nft/mod.ts";
+import {
+  type ClientSocket,
+  DatagramClient,
+  GATEWAY_LAB,
+  type Lab,
+  type LabHost,
+  type ReceivedDatagram,
+} from "../lab/mod.ts";
+import { gatewayPlan, labExec, RELAY_PORT } from "./nft_lab.ts";
 
+const { client, gateway, secondClient, servers } = GATEWAY_LAB;
 const { marks } = DEFAULT_KERNEL_NUMBERS;
 /** Long after the last datagram that a test has sent has arrived somewhere. */
 const QUIET_MS = 300;
@@ -17,6 +31,50 @@ const POLL_MS = 5;
 /** `ip:port`, with brackets where they belong. */
 export function at(address: string, port: number): string {
   return address.includes(":") ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
+/** For each family where things are in the lab. */
+export const FAMILIES = [
+  {
+    family: 4,
+    server: servers.v4,
+    other: servers.v4b,
+    from: client.v4,
+    second: secondClient.v4,
+    here: gateway.v4,
+    wan: gateway.wanV4,
+    loopback: "127.0.0.1",
+    multicast: "224.0.0.251",
+  },
+  {
+    family: 6,
+    server: servers.v6,
+    other: servers.v6b,
+    from: client.v6,
+    second: secondClient.v6,
+    here: gateway.v6,
+    wan: gateway.wanV6,
+    loopback: "::1",
+    multicast: "ff05::fb",
+  },
+] as const;
+
+/** Applies the rules of a plan for UDP as well as TCP, unless `changes` says otherwise, in the gateway. */
+export async function applyUdp(lab: Lab, changes: Partial<InterceptIntent>): Promise<AppliedRules> {
+  const exec = labExec(lab.host("gateway"));
+  const plan = gatewayPlan({ udp: "tproxy", ...changes });
+  return await applyPlan(plan, { exec, host: await detectHost(exec), hold: "owner" });
+}
+
+/**
+ * The kernel tracks flows only while some rule asks it to, as any stateful firewall's or NAT's does. Where none has,
+ * nothing can tell a flow from before us.
+ */
+export async function trackFlows(lab: Lab): Promise<void> {
+  const chain = "type filter hook prerouting priority filter; ct state invalid accept";
+  await lab.host("gateway").output(["nft", "-f", "-"], {
+    stdin: `table inet tracking { chain everything { ${chain}; }; }\n`,
+  });
 }
 
 /** A datagram that a listener took. */
