@@ -51,6 +51,15 @@ uint32_t run_number(void) {
     return number;
 }
 
+static uint32_t greeting_number(void) {
+    return ~run_number();
+}
+
+bool is_greeting(const void *payload, ssize_t bytes) {
+    const struct header *header = payload;
+    return bytes == sizeof *header && header->run == greeting_number();
+}
+
 /* Waits for this flow's greeting, past whatever else is under way. */
 static bool await_greeting(int fd, int flow, union address *from) {
     struct header got;
@@ -58,14 +67,14 @@ static bool await_greeting(int fd, int flow, union address *from) {
     while (poll(&ready, 1, HELLO_WAIT_MS) == 1) {
         socklen_t length = sizeof *from;
         ssize_t n = recvfrom(fd, &got, sizeof got, 0, &from->any, &length);
-        if (n == sizeof got && got.run == run_number() && got.flow == (uint32_t)flow) return true;
+        if (is_greeting(&got, n) && got.flow == (uint32_t)flow) return true;
     }
     return false;
 }
 
 /* True when this flow's greeting, or an earlier one's repetition, has gone there and back. */
 static bool greet(struct flows *flows, int flow) {
-    struct header hello = {.run = run_number(), .flow = flow};
+    struct header hello = {.run = greeting_number(), .flow = flow};
     union address server;
     const union address *client = &flows->seen[flow];
     if (sendto(flows->clients[flow], &hello, sizeof hello, 0, &flows->to.any, length_of(&flows->to)) < 0) return false;

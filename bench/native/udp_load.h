@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 enum { EVENTS = 256, BATCH = 64, SERVER_PORT = 7100, OTHER_PORT = 7200 };
 
@@ -52,8 +53,10 @@ struct period {
 };
 
 /* udp_load.c */
-/* Tells this run's datagrams from those of an earlier one that were kept waiting by a relay. */
+/* Tells this run's datagrams from those of an earlier one that a relay has kept waiting. */
 uint32_t run_number(void);
+/* Greetings have a number of their own: one that was repeated may come when the load has begun. */
+bool is_greeting(const void *payload, ssize_t bytes);
 int open_udp(int family);
 int open_server(const struct udp_options *options, const union address *at, int port);
 /* Sessions in both directions are open when it returns. Clients that are not connected hear anybody. */
