@@ -43,15 +43,22 @@ Deno.test("warnings: one of a kind and second, and the next says how many were l
 
 Deno.test("warnings: one kind does not hold up another", () => {
   const { sent, limiter } = setUp();
-  for (const kind of ["loop", "connection-limit", "client-limit", "fds-exhausted", "accept-error"] as const) {
+  const kinds = [
+    ...["loop", "connection-limit", "client-limit", "fds-exhausted", "accept-error"] as const,
+    ...[
+      "udp-loop",
+      "session-limit",
+      "session-client-limit",
+      "udp-fds-exhausted",
+      "reply-port-taken",
+    ] as const,
+    ...["icmp-unavailable", "udp-truncated", "udp-error"] as const,
+    ...["dns-resolver-down", "dns-limit", "dns-fds-exhausted"] as const,
+  ];
+  for (const kind of kinds) {
     limiter.warn(kind, "detail");
     limiter.warn(kind, "detail");
   }
-  assertEquals(sent.map(({ event }) => event), [
-    "loop",
-    "connection-limit",
-    "client-limit",
-    "fds-exhausted",
-    "accept-error",
-  ]);
+  assertEquals(sent.map(({ event }) => event), kinds);
+  assert(sent.every(({ hint }) => hint !== undefined && hint.length > 0));
 });
