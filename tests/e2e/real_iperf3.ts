@@ -10,10 +10,8 @@ import { BOTH_FAMILIES, type RealClient, type RealProgram } from "./real_program
 const PORT = 5201;
 /** Bits a second: what a socket's buffer holds bridges a sixth of a second, so that loss is not a busy machine's. */
 const RATE = "5M";
-const SECONDS = 1;
+const DATAGRAMS = 300;
 const DATAGRAM_BYTES = 1_200;
-/** Of what the rate gives in that time; the start and the end are not sharp. */
-const MIN_DATAGRAMS = 400;
 
 /** A server for control connection and datagrams on one port number. */
 export const IPERF3: RealProgram = {
@@ -37,7 +35,7 @@ function streaming(name: string, direction: readonly string[]): RealClient {
     use: (host, address) => stream(host, address, direction),
     flows: [
       { proto: "tcp", port: PORT },
-      { proto: "udp", port: PORT, bytesDown: isDown ? MIN_DATAGRAMS * DATAGRAM_BYTES : 1 },
+      { proto: "udp", port: PORT, bytesDown: isDown ? DATAGRAMS * DATAGRAM_BYTES : 1 },
     ],
   };
 }
@@ -49,12 +47,12 @@ interface Report {
 
 async function stream(host: LabHost, address: string, direction: readonly string[]): Promise<string> {
   const argv = ["iperf3", "--client", address, "--port", `${PORT}`, "--udp", "--bitrate", RATE, "--json"];
-  const size = ["--length", `${DATAGRAM_BYTES}`, "--time", `${SECONDS}`];
+  const size = ["--length", `${DATAGRAM_BYTES}`, "--bytes", `${DATAGRAMS * DATAGRAM_BYTES}`];
   const { stdout, stderr } = await host.run([...argv, ...size, ...direction]);
   const { error, end } = JSON.parse(stdout) as Report;
   assertEquals(error, undefined, stderr);
   const { packets, lost_packets: lost } = end.sum;
-  assert(packets >= MIN_DATAGRAMS, `${packets} datagrams, wanted ${MIN_DATAGRAMS}`);
+  assert(packets >= DATAGRAMS, `${packets} datagrams, wanted ${DATAGRAMS}`);
   assertEquals(lost, 0, `lost of ${packets} datagrams`);
   return "nothing lost";
 }
