@@ -172,6 +172,7 @@ function workerName(index: number): string {
   return `udp_worker_${index}`;
 }
 
+/** The hash could choose the port in one rule, but nft 1.0.6 would list that rule without its port. */
 function workerChain({ port }: InterceptIntent, index: number): InnerChain {
   const udp: Match = { kind: "protocol", protocol: "udp" };
   return {
