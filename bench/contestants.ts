@@ -7,12 +7,13 @@ import { type LabProcess, within } from "../tests/lab/mod.ts";
 import { LAN_INTERFACE } from "./bench_lab.ts";
 import { type Contestant, type Probe, READY_TIMEOUT_MS, type RelaySpec } from "./contestant.ts";
 import { RELAY_PORT } from "./interception.ts";
+import { FORWARDING_NAME } from "./measure.ts";
 
 const PELLUCID = new URL("../mod.ts", import.meta.url).pathname;
 
 /** The gateway's kernel alone. */
 export const FORWARDING: Contestant = {
-  name: "forwarding",
+  name: FORWARDING_NAME,
   title: "plain forwarding",
   threads: 0,
   probe: () => Promise.resolve({ version: `Linux ${Deno.osRelease()}` }),

@@ -77,7 +77,7 @@ async function main(args: string[]): Promise<number> {
     `${rounds} rounds; ${idle} idle ${suite.idle}; bulk ${durations.bulkSeconds} s, requests ` +
     `${durations.requestSeconds} s, each after ${durations.warmupMs} ms of warming up.`,
   ];
-  console.log(renderReport({ circumstances, contestants, measures, results, reference: suite.reference }));
+  console.log(renderReport({ circumstances, contestants, measures, results, suite }));
 
   await Deno.mkdir(RESULTS, { recursive: true });
   const file = new URL(`${suite.name}-${date.toISOString().replaceAll(":", "")}.json`, RESULTS);

@@ -11,6 +11,9 @@ import type { Probe } from "./contestant.ts";
 import { busyBetween, readCpuTimes } from "./machine.ts";
 import type { LoadResult, RunningContestant, Server } from "./running_contestant.ts";
 
+/** The contestant without a relay. */
+export const FORWARDING_NAME = "forwarding";
+
 /** One figure of a measure. */
 export interface Metric {
   readonly key: string;
@@ -20,6 +23,8 @@ export interface Metric {
   readonly better: "more" | "less";
   /** No row when it is 0 everywhere. */
   readonly onlyIfAny?: boolean;
+  /** The sample's figure that it is taken from, less plain forwarding's in the same round; absent: its own. */
+  readonly addedTo?: string;
 }
 
 /**

@@ -6,7 +6,9 @@
 import type { Contestant } from "./contestant.ts";
 import type { Measure, Metric, Sample } from "./measure.ts";
 import type { RoundResult } from "./rounds.ts";
+import type { Suite } from "./suite.ts";
 import { type Figure, median, summarize } from "./summary.ts";
+import { judge } from "./target.ts";
 
 /** What a report is made of. */
 export interface Report {
@@ -15,14 +17,13 @@ export interface Report {
   readonly contestants: readonly Contestant[];
   readonly measures: readonly Measure[];
   readonly results: readonly RoundResult[];
-  /** Name of the contestant that ratios refer to. */
-  readonly reference: string;
+  readonly suite: Suite;
 }
 
 /** The whole report, ending in a line break. */
 export function renderReport(report: Report): string {
-  const { contestants, measures, reference } = report;
-  const hasReference = contestants.some(({ name }) => name === reference);
+  const { contestants, measures, suite } = report;
+  const hasReference = contestants.some(({ name }) => name === suite.reference);
   return [
     ...report.circumstances.map((line) => `- ${line}`),
     "- Each cell: median over the rounds (lowest–highest)" +
@@ -33,10 +34,24 @@ export function renderReport(report: Report): string {
     ...measures.flatMap((measure) =>
       measure.metrics.flatMap((metric) => renderMetric(report, measure, metric))
     ),
+    ...renderTargets(report),
     ...renderLimits(report),
     ...renderErrors(report.results),
     "",
   ].join("\n");
+}
+
+function renderTargets({ suite, results }: Report): string[] {
+  const findings = judge(suite, suite.judged, results);
+  if (findings.length === 0) return [];
+  return [
+    "",
+    "Against the targets, one worker; ratios are to the C reference in the same round, and 0.97 is the noise.",
+    "",
+    row(["Target", "Found", ""]),
+    row(["---", "---", "---"]),
+    ...findings.map(({ title, found, verdict }) => row([title, found, verdict])),
+  ];
 }
 
 /** Which CPU a run kept busy is what limited it. */
@@ -72,12 +87,12 @@ export function renderBusy({ gatewayBusy, loadBusy }: Sample): string | undefine
 
 /** A row, or none. */
 function renderMetric(
-  { contestants, results, reference }: Report,
+  { contestants, results, suite }: Report,
   measure: Measure,
   metric: Metric,
 ): string[] {
   const figures = contestants.map(({ name }) =>
-    summarize(results, measure.name, metric.key, name, reference)
+    summarize(results, measure.name, metric, name, suite.reference)
   );
   if (metric.onlyIfAny === true && figures.every((figure) => (figure?.max ?? 0) === 0)) return [];
   const sign = metric.better === "more" ? "↑" : "↓";

@@ -5,6 +5,7 @@
  */
 import type { Contestant } from "./contestant.ts";
 import type { Durations, Measure } from "./measure.ts";
+import type { Target } from "./target.ts";
 import type { RunningContestant, Site } from "./running_contestant.ts";
 
 /** One name that `bench` takes. */
@@ -16,6 +17,9 @@ export interface Suite {
   readonly reference: string;
   /** In the order of the rows and of each round. */
   readonly measures: readonly Measure[];
+  readonly targets: readonly Target[];
+  /** Name of the contestant that has to reach them. */
+  readonly judged: string;
   /** What thousands of are held at rest. */
   readonly idle: string;
   /** How often all is done, and how long each run takes. */

@@ -5,9 +5,9 @@
  */
 import type { Suite } from "./suite.ts";
 import { TCP_CONTESTANTS, TCP_REFERENCE } from "./tcp_contestants.ts";
-import { startTcpServers, TCP_MEASURES, verifyTcp } from "./tcp_measures.ts";
+import { startTcpServers, TCP_MEASURES, TCP_TARGETS, verifyTcp } from "./tcp_measures.ts";
 import { UDP_CONTESTANTS, UDP_REFERENCE } from "./udp_contestants.ts";
-import { UDP_MEASURES, verifyUdp } from "./udp_measures.ts";
+import { UDP_MEASURES, UDP_TARGETS, verifyUdp } from "./udp_measures.ts";
 
 /** By the name that `bench` takes. */
 export const SUITES: readonly Suite[] = [
@@ -16,6 +16,8 @@ export const SUITES: readonly Suite[] = [
     contestants: TCP_CONTESTANTS,
     reference: TCP_REFERENCE,
     measures: TCP_MEASURES,
+    targets: TCP_TARGETS,
+    judged: "pellucid-1",
     idle: "connections",
     full: { rounds: 5, durations: { bulkSeconds: 2, requestSeconds: 2, warmupMs: 2000 } },
     quick: { rounds: 2, durations: { bulkSeconds: 1, requestSeconds: 1, warmupMs: 300 } },
@@ -31,8 +33,10 @@ export const SUITES: readonly Suite[] = [
     contestants: UDP_CONTESTANTS,
     reference: UDP_REFERENCE,
     measures: UDP_MEASURES,
+    targets: UDP_TARGETS,
+    judged: "pellucid-1",
     idle: "sessions",
-    full: { rounds: 3, durations: { bulkSeconds: 1, requestSeconds: 2, warmupMs: 400 } },
+    full: { rounds: 3, durations: { bulkSeconds: 1, requestSeconds: 2, warmupMs: 300 } },
     quick: { rounds: 1, durations: { bulkSeconds: 0.3, requestSeconds: 1, warmupMs: 100 } },
     // TCP goes past the relay, but for the measure that says otherwise.
     site: {

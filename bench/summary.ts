@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { FORWARDING_NAME, type Metric } from "./measure.ts";
 import type { RoundResult } from "./rounds.ts";
 
 /** One metric of one contestant over all rounds. */
@@ -21,7 +22,7 @@ export interface Figure {
 export function summarize(
   results: readonly RoundResult[],
   measure: string,
-  metric: string,
+  metric: Pick<Metric, "key" | "addedTo">,
   contestant: string,
   reference: string,
 ): Figure | undefined {
@@ -53,15 +54,23 @@ export function median(values: readonly number[]): number {
 function valuesByRound(
   results: readonly RoundResult[],
   measure: string,
-  metric: string,
+  { key, addedTo }: Pick<Metric, "key" | "addedTo">,
   contestant: string,
 ): Map<number, number> {
   const values = new Map<number, number>();
   for (const { round, sample, ...of } of results) {
-    const value = sample?.[metric];
+    const value = sample?.[addedTo ?? key];
     if (of.measure === measure && of.contestant === contestant && value !== undefined) {
       values.set(round, value);
     }
   }
-  return values;
+  if (addedTo === undefined) return values;
+  const without = valuesByRound(results, measure, { key: addedTo }, FORWARDING_NAME);
+  if (contestant === FORWARDING_NAME) return new Map();
+  return new Map(
+    [...values].flatMap(([round, value]) => {
+      const base = without.get(round);
+      return base === undefined ? [] : [[round, value - base] as const];
+    }),
+  );
 }

@@ -19,14 +19,26 @@ Deno.test("summarize: the ratio is taken within each round, so a slow round does
     ...[result(2, "reference", 2), result(2, "other", 2.2)],
     ...[result(3, "other", 100)], // The reference failed in this round.
   ];
-  const figure = summarize(results, "bulk1", "rate", "other", "reference")!;
+  const figure = summarize(results, "bulk1", { key: "rate" }, "other", "reference")!;
   assertEquals([figure.median, figure.min, figure.max], [11, 2.2, 100]);
   assertEquals(figure.ratio!.toFixed(6), "1.100000");
 });
 
 Deno.test("summarize: the reference has no ratio; who has no samples has no figure", () => {
   const results = [result(1, "reference", 10)];
-  assertEquals(summarize(results, "bulk1", "rate", "reference", "reference")?.ratio, undefined);
-  assertEquals(summarize(results, "bulk1", "rate", "other", "reference"), undefined);
-  assertEquals(summarize(results, "bulk8", "rate", "reference", "reference"), undefined);
+  assertEquals(summarize(results, "bulk1", { key: "rate" }, "reference", "reference")?.ratio, undefined);
+  assertEquals(summarize(results, "bulk1", { key: "rate" }, "other", "reference"), undefined);
+  assertEquals(summarize(results, "bulk8", { key: "rate" }, "reference", "reference"), undefined);
+});
+
+Deno.test("summarize: what a relay adds is its figure less that of plain forwarding in the same round", () => {
+  const results = [
+    ...[result(1, "forwarding", 10), result(1, "reference", 30), result(1, "other", 40)],
+    ...[result(2, "forwarding", 20), result(2, "reference", 30), result(2, "other", 35)],
+    ...[result(3, "reference", 30), result(3, "other", 30)], // Forwarding failed in this round.
+  ];
+  const added = (name: string) =>
+    summarize(results, "bulk1", { key: "added", addedTo: "rate" }, name, "reference");
+  assertEquals([added("other")!.min, added("other")!.max, added("other")!.ratio], [15, 30, 1.5]);
+  assertEquals(added("forwarding"), undefined);
 });

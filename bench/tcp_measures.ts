@@ -26,6 +26,7 @@ import {
   watchLoad,
 } from "./measure.ts";
 import type { InternetHost, RunningContestant } from "./running_contestant.ts";
+import { absolute, ratio, type Target } from "./target.ts";
 
 /** All of them, in the order of the rows and of each round. */
 export const TCP_MEASURES: readonly Measure[] = [
@@ -64,6 +65,19 @@ export const TCP_MEASURES: readonly Measure[] = [
   },
   pingPong("ping1", "64-byte ping-pong, 1 connection", 1),
   pingPong("ping64", "64-byte ping-pong, 64 connections", 64),
+];
+
+/** For one worker. */
+export const TCP_TARGETS: readonly Target[] = [
+  ratio("bulk, 1 and 8 streams ≥ 1.0", ["bulk1", "bulk8"], "gbitPerSecond", 0.97),
+  ratio("ping-pong, 1 and 64 connections ≥ 1.0", ["ping1", "ping64"], "perSecond", 0.97),
+  ratio("p99 ≤ 1.1", ["ping1", "ping64"], "p99us", 1.1),
+  ratio("new connections ≥ 1.0", ["connect"], "perSecond", 0.97),
+  ratio("CPU time a GB ≤ 1.05", ["bulk1", "bulk8"], "cpuSeconds", 1.05),
+  absolute("memory a connection ≤ 2,048 bytes", "idle", "bytesEach", 2048),
+  absolute("descriptors a connection ≤ 2", "idle", "descriptorsEach", 2),
+  absolute("whole process when idle ≤ 70 MiB", "start", "residentMiB", 70),
+  absolute("start to ready ≤ 400 ms", "start", "startMs", 400),
 ];
 
 /** Connections under way at once in `connect`. */

@@ -16,7 +16,7 @@
  * dns       Queries a second through the gateway: dnsperf against Knot DNS, 20 clients, 100 queries on their way.
  * latency   128 datagrams a second of 200 bytes on each of 200 flows, in both directions, beside one TCP stream that
  *           would fill a line of 1 Gbit/s and that the gateway's kernel forwards: the time from the sender's call to
- *           the receiver's kernel. (A stream without a limit would take all of the gateway's CPU.)
+ *           the receiver's kernel, and by how much that is more than with plain forwarding in the same round. (A stream without a limit would take all of the gateway's CPU.)
  * latencyT  The same, with that TCP stream carried by the relay too: Pellucid with both, and for the reference both C
  *           relays beside each other.
  *
@@ -32,10 +32,12 @@ import {
   figure,
   type Measure,
   measureGrowth,
+  type Metric,
   type Sample,
   watchLoad,
 } from "./measure.ts";
 import { RunningContestant } from "./running_contestant.ts";
+import { absolute, ratio, type Target } from "./target.ts";
 import { startTcpServers } from "./tcp_measures.ts";
 import { CLIENT_PORTS } from "./udp_contestants.ts";
 
@@ -58,6 +60,17 @@ interface Flood {
   readonly window: number;
 }
 
+const FLOODS: readonly Flood[] = [
+  ...[1, SEGMENTS].flatMap((segments) =>
+    (["up", "down"] as const).flatMap((direction) =>
+      [1, 1000].flatMap((flows) =>
+        [64, 512, 1200].map((bytes) => ({ direction, flows, bytes, segments, window: WINDOW }))
+      )
+    )
+  ),
+  ...[1, 1000].map((flows) => ({ direction: "up", flows, bytes: 512, segments: 1, window: 0 }) as const),
+];
+
 /** All of them, in the order of the rows and of each round. */
 export const UDP_MEASURES: readonly Measure[] = [
   {
@@ -69,17 +82,11 @@ export const UDP_MEASURES: readonly Measure[] = [
     ],
     run: (running) => {
       const { idle } = running.stage;
+      if (!canHold(running, idle)) return Promise.resolve({});
       return measureGrowth(running, argvOf(running, "idle", ["--flows", `${idle}`]), idle);
     },
   },
-  ...[1, SEGMENTS].flatMap((segments) =>
-    (["up", "down"] as const).flatMap((direction) =>
-      [1, 1000].flatMap((flows) =>
-        [64, 512, 1200].map((bytes) => flood({ direction, flows, bytes, segments, window: WINDOW }))
-      )
-    )
-  ),
-  ...[1, 1000].map((flows) => flood({ direction: "up", flows, bytes: 512, segments: 1, window: 0 })),
+  ...FLOODS.map(flood),
   {
     name: "sessions",
     appliesToForwarding: true,
@@ -114,8 +121,8 @@ export const UDP_MEASURES: readonly Measure[] = [
     probe: probeDns,
     run: measureDns,
   },
-  latency("latency", "through the kernel", measureLatency),
-  latency("latencyT", "through the relay", async (running, durations) => {
+  latency("latency", "through the kernel", true, measureLatency),
+  latency("latencyT", "through the relay", false, async (running, durations) => {
     const { contestant, stage } = running;
     if (contestant.withTcp === undefined) return {};
     await using both = await RunningContestant.start(
@@ -127,14 +134,33 @@ export const UDP_MEASURES: readonly Measure[] = [
   }),
 ];
 
-function flood({ direction, flows, bytes, segments, window }: Flood): Measure {
-  const segmented = segments > 1;
-  const name = `${window === 0 ? "blind" : direction}${flows}x${bytes}${segmented ? "s" : ""}`;
+/** For one worker. */
+export const UDP_TARGETS: readonly Target[] = [
+  ratio("datagrams without UDP_SEGMENT ≥ 1.0", floodNames(1), "perSecond", 0.97),
+  ratio("datagrams with UDP_SEGMENT ≥ 1.5", floodNames(SEGMENTS), "perSecond", 1.5),
+  ratio("new sessions ≥ 0.9", ["sessions"], "perSecond", 0.9),
+  ratio("DNS queries ≥ 1.0", ["dns"], "perSecond", 0.97),
+  ratio("added latency, p50 ≤ 1.0", ["latency"], "p50Added", 1.03),
+  ratio("added latency, p99 ≤ 1.1", ["latency"], "p99Added", 1.1),
+  absolute("memory a session ≤ 1,024 bytes", "idle", "bytesEach", 1024),
+  absolute("descriptors a session ≤ 1", "idle", "descriptorsEach", 1.01),
+];
+
+function floodNames(segments: number): string[] {
+  return FLOODS.filter((one) => one.segments === segments && one.window > 0).map(nameOf);
+}
+
+function nameOf({ direction, flows, bytes, segments, window }: Flood): string {
+  return `${window === 0 ? "blind" : direction}${flows}x${bytes}${segments > 1 ? "s" : ""}`;
+}
+
+function flood(spec: Flood): Measure {
+  const { direction, flows, bytes, segments, window } = spec;
   const title =
     `${window === 0 ? "sent blindly " : ""}${direction}, ${flows === 1 ? "1 flow" : "1,000 flows"}, ` +
-    `${bytes} B${segmented ? ", UDP_SEGMENT" : ""}`;
+    `${bytes} B${segments > 1 ? ", UDP_SEGMENT" : ""}`;
   return {
-    name,
+    name: nameOf(spec),
     appliesToForwarding: true,
     metrics: [
       { key: "perSecond", title: `${title}: datagrams a second`, digits: 0, better: "more" },
@@ -215,14 +241,22 @@ export function parseDnsperf(printed: string): Record<string, number> {
   };
 }
 
-function latency(name: string, way: string, run: Measure["run"]): Measure {
+function latency(name: string, way: string, hasBaseline: boolean, run: Measure["run"]): Measure {
+  const added = ["p50", "p99"].map((quantile): Metric => ({
+    key: `${quantile}Added`,
+    title: `one way, TCP ${way} beside it: ${quantile} that the relay adds, µs`,
+    digits: 0,
+    better: "less",
+    addedTo: `${quantile}us`,
+  }));
   return {
     name,
-    appliesToForwarding: name === "latency",
+    appliesToForwarding: hasBaseline,
     servers: [startTcpServers],
     metrics: [
       { key: "p50us", title: `one way, TCP ${way} beside it: p50, µs`, digits: 0, better: "less" },
       { key: "p99us", title: `one way, TCP ${way} beside it: p99, µs`, digits: 0, better: "less" },
+      ...(hasBaseline ? added : []),
       {
         key: "lossPercent",
         title: `one way, TCP ${way} beside it: lost, %`,
