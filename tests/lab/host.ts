@@ -51,6 +51,8 @@ export class LabHost {
         // Entering a mount namespace leaves the working directory at its root. The variables are set here and not for
         // nsenter, so that a test may take PATH away from the command alone.
         ...["env", `--chdir=${options.cwd ?? Deno.cwd()}`],
+        // Deno's look for a new version would be datagrams in the lab that no test knows of.
+        "DENO_NO_UPDATE_CHECK=1",
         ...Object.entries(options.env ?? {}).map(([name, value]) => `${name}=${value}`),
         ...argv,
       ],
