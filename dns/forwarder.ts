@@ -214,7 +214,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     transaction.query = query;
     transaction.socket = socket;
     transaction.id = this.#drawId(socket);
-    socket.transactions.set(transaction.id, transaction);
+    socket.transactions.add(transaction);
     resolver.append(transaction);
     this.#toSend.add(transaction, payloadAt);
     this.#defer();
@@ -235,7 +235,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     // Three in four are free at the least.
     for (;;) {
       const id = this.#random.next();
-      if (!socket.transactions.has(id)) return id;
+      if (socket.transactions.find(id) === undefined) return id;
     }
   }
 
@@ -262,7 +262,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
 
   #onAnswer(socket: ResolverSocket, at: number, length: number): void {
     const bytes = this.#bytes;
-    const transaction = length < HEADER_BYTES ? undefined : socket.transactions.get(readId(bytes, at));
+    const transaction = length < HEADER_BYTES ? undefined : socket.transactions.find(readId(bytes, at));
     if (
       transaction === undefined ||
       !isAnswer(bytes, at, length, transaction.query.payloadAt, transaction.query.questionEnd)
@@ -297,7 +297,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
   /** @param loss what it is if the query ends with it, unanswered. */
   #release(transaction: Transaction, loss: "dnsUnanswered" | "dnsEvicted"): void {
     const { query, socket } = transaction;
-    socket.transactions.delete(transaction.id);
+    socket.transactions.remove(transaction);
     socket.resolver.remove(transaction);
     this.#transactions--;
     if (query.latest === transaction) query.latest = undefined;

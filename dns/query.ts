@@ -55,4 +55,5 @@ export class Transaction {
   sentTick = 0;
   older: Transaction | undefined;
   newer: Transaction | undefined;
+  nextInTable: Transaction | undefined;
 }

@@ -18,8 +18,8 @@ import {
   TICK_MS,
 } from "../ffi/mod.ts";
 import type { DnsContext } from "./dns_context.ts";
-import type { Transaction } from "./query.ts";
 import type { Resolver } from "./resolver.ts";
+import { TransactionTable } from "./transaction_table.ts";
 
 /** A socket older than this is exchanged as soon as nothing is waited for on it. */
 const LIFETIME_TICKS = 60_000 / TICK_MS;
@@ -35,8 +35,8 @@ export class ResolverSocket implements EventHandler {
   fd = -1;
   /** There may be more to receive. */
   readable = false;
-  /** By id. */
-  readonly transactions = new Map<number, Transaction>();
+  /** Those whose answers are waited for. */
+  readonly transactions = new TransactionTable();
   readonly resolver: Resolver;
   readonly #context: DnsContext;
   readonly #owner: SocketOwner;
