@@ -5,7 +5,6 @@
  * @module
  */
 import {
-  AF_INET,
   type Deferred,
   EAGAIN,
   EPOLLIN,
@@ -24,6 +23,7 @@ import { BATCH } from "./inbox.ts";
 import { openListenerSocket } from "./listener_socket.ts";
 import { OwnListener } from "./own_listener.ts";
 import type { Session } from "./session.ts";
+import { isSameEndpoint } from "./session_table.ts";
 import { SessionStore } from "./session_store.ts";
 import { UdpContext, type UdpEnvironment } from "./worker_context.ts";
 
@@ -163,6 +163,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     const { inbox, arena } = this.#context;
     const { words } = arena;
     let session: Session | undefined;
+    let sessionNameAt = 0;
     for (let i = 0; i < count; i++) {
       inbox.look(i);
       if (!this.#isWhole()) continue;
@@ -171,10 +172,12 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
         this.#serve(this.#dns, i);
         continue;
       }
-      if (session === undefined || !isOf(session, words, nameAt >> 2)) {
+      // Most datagrams come in runs.
+      if (session === undefined || !isSameEndpoint(words, sessionNameAt >> 2, nameAt >> 2)) {
         // What it has taken must be gone before another one fills the same outbox, or it is evicted.
         session?.flush();
         session = this.#sessions.find(nameAt) ?? this.#sessions.open(nameAt);
+        sessionNameAt = nameAt;
       }
       session?.take(i);
     }
@@ -230,12 +233,4 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
 function portAt(words: Int32Array, at: number): number {
   const familyPort = words[at >> 2]!;
   return (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
-}
-
-/** Whether the sockaddr at word `at` is the session's client: most datagrams come in runs. */
-function isOf({ key }: Session, words: Int32Array, at: number): boolean {
-  if (words[at] !== key.familyPort) return false;
-  if ((key.familyPort & 0xffff) === AF_INET) return words[at + 1] === key.address0;
-  return words[at + 2] === key.address0 && words[at + 3] === key.address1 && words[at + 4] === key.address2 &&
-    words[at + 5] === key.address3;
 }

@@ -1,12 +1,14 @@
 /**
  * Sessions by the endpoint of their client, found once for each datagram: so no key is made for a look-up, the
- * words of the received sockaddr are compared where they lie.
+ * words of the received sockaddr are compared where they lie, with words that lie side by side. In a worker with
+ * thousands of sessions each line of memory that is touched has to be fetched, and costs more than the hash.
  *
  * Open addressing with linear probing, at most half full; what is removed is closed up behind, so that there are no
  * tombstones. The hash is seeded: a client cannot choose ports and addresses that collide.
  *
  * @module
  */
+import { AF_INET6 } from "../ffi/mod.ts";
 
 /** The words of a sockaddr by which an endpoint is known: family and port, then the address (IPv4: one word). */
 export interface EndpointKey {
@@ -18,27 +20,41 @@ export interface EndpointKey {
 }
 
 const LEAST_SLOTS = 256;
-/** sin6_family and sin6_port as one word have AF_INET6 in their lower half. */
-const AF_INET6_HALF = 10;
+/** Words of a slot: those of its key, and padding to half a cache line. An empty one has no family. */
+const SLOT_SHIFT = 3;
+
+/** Whether a sockaddr that begins with this word is an IPv6 one. */
+function isV6(familyPort: number): boolean {
+  return (familyPort & 0xffff) === AF_INET6;
+}
 
 /** The key of the sockaddr at word `at`. */
 export function endpointKey(words: Int32Array, at: number): EndpointKey {
   const familyPort = words[at]!;
-  const isV6 = (familyPort & 0xffff) === AF_INET6_HALF;
+  const long = isV6(familyPort);
   // Behind the port: sin_addr; or the flow label, then four words of address.
   return {
     familyPort,
-    address0: isV6 ? words[at + 2]! : words[at + 1]!,
-    address1: isV6 ? words[at + 3]! : 0,
-    address2: isV6 ? words[at + 4]! : 0,
-    address3: isV6 ? words[at + 5]! : 0,
+    address0: long ? words[at + 2]! : words[at + 1]!,
+    address1: long ? words[at + 3]! : 0,
+    address2: long ? words[at + 4]! : 0,
+    address3: long ? words[at + 5]! : 0,
   };
+}
+
+/** Whether two sockaddrs, at words `a` and `b`, are of one endpoint. */
+export function isSameEndpoint(words: Int32Array, a: number, b: number): boolean {
+  if (words[a] !== words[b]) return false;
+  if (!isV6(words[a]!)) return words[a + 1] === words[b + 1];
+  return words[a + 2] === words[b + 2] && words[a + 3] === words[b + 3] && words[a + 4] === words[b + 4] &&
+    words[a + 5] === words[b + 5];
 }
 
 /** A hash table of whatever carries its key. */
 export class SessionTable<Session extends { readonly key: EndpointKey }> {
   readonly #seed: number;
-  #slots: (Session | null)[] = new Array(LEAST_SLOTS).fill(null);
+  #keys = new Int32Array(LEAST_SLOTS << SLOT_SHIFT);
+  #sessions: (Session | null)[] = new Array(LEAST_SLOTS).fill(null);
   #size = 0;
 
   /** @param seed 32 bits that nobody can guess. */
@@ -53,73 +69,91 @@ export class SessionTable<Session extends { readonly key: EndpointKey }> {
   /** The session of the client whose sockaddr is at word `at`. */
   find(words: Int32Array, at: number): Session | undefined {
     const familyPort = words[at]!;
-    const isV6 = (familyPort & 0xffff) === AF_INET6_HALF;
-    const a0 = isV6 ? words[at + 2]! : words[at + 1]!;
-    const a1 = isV6 ? words[at + 3]! : 0;
-    const a2 = isV6 ? words[at + 4]! : 0;
-    const a3 = isV6 ? words[at + 5]! : 0;
-    const mask = this.#slots.length - 1;
-    for (let slot = this.#hash(familyPort, a0, a1, a2, a3) & mask;; slot = (slot + 1) & mask) {
-      const session = this.#slots[slot]!;
-      if (session === null) return undefined;
-      const key = session.key;
-      if (
-        key.familyPort === familyPort && key.address0 === a0 && key.address1 === a1 && key.address2 === a2 &&
-        key.address3 === a3
-      ) return session;
-    }
+    const long = isV6(familyPort);
+    const slot = this.#search(
+      familyPort,
+      long ? words[at + 2]! : words[at + 1]!,
+      long ? words[at + 3]! : 0,
+      long ? words[at + 4]! : 0,
+      long ? words[at + 5]! : 0,
+    );
+    return this.#sessions[slot] ?? undefined;
   }
 
   /** Adds a session whose client has none. */
   add(session: Session): void {
-    if (2 * (this.#size + 1) > this.#slots.length) this.#resize(2 * this.#slots.length);
+    if (2 * (this.#size + 1) > this.#sessions.length) this.#resize(2 * this.#sessions.length);
     this.#place(session);
     this.#size++;
   }
 
   /** Takes out a session that is in the table. */
   remove(session: Session): void {
-    const mask = this.#slots.length - 1;
-    let hole = this.#home(session) & mask;
-    while (this.#slots[hole] !== session) hole = (hole + 1) & mask;
+    const mask = this.#sessions.length - 1;
+    let hole = this.#slotFor(session.key);
     this.#size--;
     // Whoever was pushed on past the hole moves up into it, and leaves the next one.
-    for (let slot = hole;;) {
-      slot = (slot + 1) & mask;
-      const next = this.#slots[slot]!;
+    for (let slot = (hole + 1) & mask;; slot = (slot + 1) & mask) {
+      const next = this.#sessions[slot]!;
       if (next === null) break;
-      const home = this.#home(next) & mask;
-      const staysReachable = ((slot - home) & mask) < ((slot - hole) & mask);
+      const staysReachable = ((slot - this.#home(next.key)) & mask) < ((slot - hole) & mask);
       if (staysReachable) continue;
-      this.#slots[hole] = next;
+      this.#put(hole, next);
       hole = slot;
     }
-    this.#slots[hole] = null;
-    if (this.#slots.length > LEAST_SLOTS && 8 * this.#size < this.#slots.length) {
-      this.#resize(this.#slots.length / 2);
+    this.#sessions[hole] = null;
+    this.#keys[hole << SLOT_SHIFT] = 0;
+    if (this.#sessions.length > LEAST_SLOTS && 8 * this.#size < this.#sessions.length) {
+      this.#resize(this.#sessions.length / 2);
     }
   }
 
   /** All sessions; the table must not change meanwhile. */
   *[Symbol.iterator](): Generator<Session> {
-    for (const session of this.#slots) if (session !== null) yield session;
+    for (const session of this.#sessions) if (session !== null) yield session;
+  }
+
+  /** The slot that has this key, or the empty one where it would be. */
+  #search(familyPort: number, a0: number, a1: number, a2: number, a3: number): number {
+    const keys = this.#keys, mask = this.#sessions.length - 1;
+    for (let slot = this.#hash(familyPort, a0, a1, a2, a3) & mask;; slot = (slot + 1) & mask) {
+      const at = slot << SLOT_SHIFT;
+      if (keys[at] === 0) return slot;
+      if (
+        keys[at] === familyPort && keys[at + 1] === a0 && keys[at + 2] === a1 && keys[at + 3] === a2 &&
+        keys[at + 4] === a3
+      ) return slot;
+    }
+  }
+
+  #slotFor(key: EndpointKey): number {
+    return this.#search(key.familyPort, key.address0, key.address1, key.address2, key.address3);
   }
 
   #place(session: Session): void {
-    const mask = this.#slots.length - 1;
-    let slot = this.#home(session) & mask;
-    while (this.#slots[slot] !== null) slot = (slot + 1) & mask;
-    this.#slots[slot] = session;
+    this.#put(this.#slotFor(session.key), session);
+  }
+
+  #put(slot: number, session: Session): void {
+    const { familyPort, address0, address1, address2, address3 } = session.key;
+    const keys = this.#keys, at = slot << SLOT_SHIFT;
+    keys[at] = familyPort;
+    keys[at + 1] = address0;
+    keys[at + 2] = address1;
+    keys[at + 3] = address2;
+    keys[at + 4] = address3;
+    this.#sessions[slot] = session;
   }
 
   #resize(slots: number): void {
-    const before = this.#slots;
-    this.#slots = new Array(slots).fill(null);
+    const before = this.#sessions;
+    this.#keys = new Int32Array(slots << SLOT_SHIFT);
+    this.#sessions = new Array(slots).fill(null);
     for (const session of before) if (session !== null) this.#place(session);
   }
 
-  #home({ key }: Session): number {
-    return this.#hash(key.familyPort, key.address0, key.address1, key.address2, key.address3);
+  #home({ familyPort, address0, address1, address2, address3 }: EndpointKey): number {
+    return this.#hash(familyPort, address0, address1, address2, address3) & (this.#sessions.length - 1);
   }
 
   /** Rounds of MurmurHash3's block function and its finalizer. */
