@@ -58,6 +58,8 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
   readonly #spare: Transaction[] = [];
   readonly #received: ReceiveBatch;
   readonly #toSend: QueryBatch;
+  /** There may be more to receive. */
+  readonly #unfinished = new Set<ResolverSocket>();
   #transactions = 0;
   #pending = 0;
   #deferred = false;
@@ -143,8 +145,10 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
   onDeferred(): void {
     this.#deferred = false;
     if (this.#isClosed) return;
-    for (const resolver of this.#resolvers) {
-      for (const socket of resolver.sockets) if (socket.readable) this.#receive(socket, true);
+    if (this.#unfinished.size > 0) {
+      const sockets = [...this.#unfinished];
+      this.#unfinished.clear();
+      for (const socket of sockets) this.#receive(socket, true);
     }
     this.#toSend.flush();
     for (const resolver of this.#resolvers) {
@@ -214,7 +218,6 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     transaction.query = query;
     transaction.socket = socket;
     transaction.id = this.#drawId(socket);
-    socket.transactions.add(transaction);
     resolver.append(transaction);
     this.#toSend.add(transaction, payloadAt);
     this.#defer();
@@ -240,23 +243,19 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
   }
 
   #receive(socket: ResolverSocket, untilEmpty: boolean): void {
-    for (let i = 0; i < RECEIVE_BUDGET; i++) {
+    // The last answer on a socket that has been exchanged closes it.
+    for (let i = 0; i < RECEIVE_BUDGET && socket.fd >= 0; i++) {
       const count = this.#received.receive(this.#sys, socket.fd, MSG_DONTWAIT);
-      if (count === -EAGAIN) {
-        socket.readable = false;
-        return;
-      }
+      if (count === -EAGAIN) return;
       // An error of an earlier query, told once; what has arrived stays in the queue.
       if (count < 0) this.onFailure(socket.resolver, -count);
       for (let at = 0; at < count; at++) {
         this.#onAnswer(socket, this.#received.payloadAt(at), this.#received.payloadLength(at));
       }
-      if (count >= 0 && count < BATCH && !untilEmpty) {
-        socket.readable = false;
-        return;
-      }
+      if (count >= 0 && count < BATCH && !untilEmpty) return;
     }
-    socket.readable = true;
+    if (socket.fd < 0) return;
+    this.#unfinished.add(socket);
     this.#defer();
   }
 
@@ -296,9 +295,8 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
 
   /** @param loss what it is if the query ends with it, unanswered. */
   #release(transaction: Transaction, loss: "dnsUnanswered" | "dnsEvicted"): void {
-    const { query, socket } = transaction;
-    socket.transactions.remove(transaction);
-    socket.resolver.remove(transaction);
+    const { query } = transaction;
+    transaction.socket.resolver.remove(transaction);
     this.#transactions--;
     if (query.latest === transaction) query.latest = undefined;
     this.#spare.push(transaction);

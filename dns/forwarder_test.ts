@@ -1,6 +1,6 @@
 import { EMFILE } from "../ffi/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
-import { assert, assertEquals, assertGreater, assertThrows } from "../tests/assert.ts";
+import { assert, assertEquals, assertGreater, assertLessOrEqual, assertThrows } from "../tests/assert.ts";
 import { type Datagram, DnsWorld, idOf, makeAnswer, makeQuery } from "../tests/dns_world.ts";
 import { MAX_TRANSACTIONS } from "./forwarder.ts";
 
@@ -94,6 +94,63 @@ Deno.test("dns: ids and ports are drawn anew for each turn, from all there are",
   }
   assertEquals([ports.size, world.openDescriptors], [8, 8]);
   assertGreater([...ports].filter((port) => !before.has(port)).length, 6);
+});
+
+Deno.test("dns: ports change although something always waits on them, and late answers come by the old ones", () => {
+  using world = new DnsWorld();
+  const resolver = world.openResolver();
+  world.start([resolver.endpoint]);
+  const ask = (): Datagram => {
+    world.ask(makeQuery(1, "a.example"));
+    world.turn();
+    return only(resolver.receive());
+  };
+  const answer = ({ bytes, peer }: Datagram) => {
+    resolver.send(makeAnswer(bytes), peer);
+    world.turn();
+  };
+  // Its sockets are eight when every one of them has been drawn.
+  for (let i = 0; i < 500 && world.openDescriptors < 8; i++) answer(ask());
+  world.advance(59_500);
+  const waiting = Array.from({ length: 100 }, ask);
+  const before = new Set(waiting.map(({ peer }) => peer.port));
+  assertEquals([before.size, world.openDescriptors], [8, 8]);
+  world.advance(1_000);
+  const after = Array.from({ length: 100 }, ask);
+  assertEquals(after.filter(({ peer }) => before.has(peer.port)), []);
+  assertEquals(world.openDescriptors, 16);
+  waiting.forEach(answer);
+  assertEquals(world.openDescriptors, 8);
+  after.forEach(answer);
+  assertEquals(world.counts("dnsAnswers", "dnsMismatched"), [world.count("dnsQueries"), 0]);
+});
+
+Deno.test("dns: a resolver that has fallen silent is asked from other ports", () => {
+  using world = new DnsWorld();
+  const resolver = world.openResolver();
+  world.start([resolver.endpoint]);
+  const ports = () => {
+    const seen = new Set<number>();
+    for (let i = 0; i < 100; i++) {
+      world.ask(makeQuery(1, "a.example"));
+      world.turn();
+      seen.add(only(resolver.receive()).peer.port);
+    }
+    return seen;
+  };
+  const before = ports();
+  world.advance(2_200);
+  const after = ports();
+  assertEquals([...after].filter((port) => before.has(port)), []);
+  // It stays silent: that is no reason to open more and more.
+  for (let i = 0; i < 20; i++) {
+    world.advance(2_200);
+    ports();
+  }
+  assertLessOrEqual(world.openDescriptors, 16);
+  world.advance(11_000);
+  world.advance(11_000);
+  assertLessOrEqual(world.openDescriptors, 8);
 });
 
 Deno.test("dns: an answer that is not one is dropped, and the true one still counts", () => {

@@ -10,7 +10,7 @@ import type { Transaction } from "./query.ts";
 import type { RandomWords } from "./random_words.ts";
 import { ResolverSocket, type SocketOwner } from "./resolver_socket.ts";
 
-/** Sockets of one resolver; a power of two. */
+/** Sockets of one resolver that take queries; a power of two. */
 const SOCKETS = 8;
 /** Not answered for so long is not answered. */
 const OVERDUE_TICKS = 2_000 / TICK_MS;
@@ -18,6 +18,8 @@ const OVERDUE_TICKS = 2_000 / TICK_MS;
 const LOST_TICKS = 10_000 / TICK_MS;
 /** Between two looks whether a resolver that has failed answers again. */
 const PROBE_TICKS = 10_000 / TICK_MS;
+/** The sockets of a resolver that fails are exchanged no more often than that: the old ones stay open meanwhile. */
+const EXCHANGE_TICKS = LOST_TICKS;
 
 /** Hears what the time does to transactions. */
 export interface ResolverOwner extends SocketOwner {
@@ -34,7 +36,6 @@ export class Resolver extends Timer {
   readonly name: string;
   /** Its bit in the set of those that a query was put to. */
   readonly bit: number;
-  readonly sockets: readonly ResolverSocket[];
   /** An error has told that it cannot be reached; what waits for it has not been seen to yet. */
   hasFailed = false;
   readonly #context: DnsContext;
@@ -43,6 +44,10 @@ export class Resolver extends Timer {
   #downTick = 0;
   #probeTick = 0;
   #answerTick = -1;
+  #exchangeTick = -EXCHANGE_TICKS;
+  readonly #sockets: ResolverSocket[];
+  /** Old ones, until what waits on them has been answered or is lost. */
+  readonly #retired = new Set<ResolverSocket>();
   /** By time. All from `#fresh` on are not overdue. */
   #oldest: Transaction | undefined;
   #newest: Transaction | undefined;
@@ -55,15 +60,21 @@ export class Resolver extends Timer {
     this.name = formatEndpoint(endpoint);
     this.bit = 1 << index;
     encodeSockaddr(endpoint, this.address);
-    this.sockets = Array.from({ length: SOCKETS }, () => new ResolverSocket(context, this, owner));
+    this.#sockets = Array.from({ length: SOCKETS }, () => new ResolverSocket(context, this, owner));
   }
 
   /** A socket that is open, drawn at random; or -errno of opening it. */
   drawSocket(random: RandomWords): ResolverSocket | number {
-    const first = random.next();
-    let socket = this.sockets[first % SOCKETS]!;
-    for (let i = 1; i < SOCKETS && socket.isWornOut; i++) socket = this.sockets[(first + i) % SOCKETS]!;
-    const result = socket.prepare();
+    const at = random.next() % SOCKETS;
+    let socket = this.#sockets[at]!;
+    if (socket.isOld) {
+      if (socket.transactions.size === 0) socket.close();
+      else {
+        this.#retired.add(socket);
+        socket = this.#sockets[at] = new ResolverSocket(this.#context, this, this.#owner);
+      }
+    }
+    const result = socket.fd < 0 ? socket.open() : 0;
     return result < 0 ? result : socket;
   }
 
@@ -96,6 +107,11 @@ export class Resolver extends Timer {
     if (this.#isDown) return;
     this.#isDown = true;
     this.#probeTick = tick;
+    // It may be that this host has another address now: a connected socket keeps the one it had.
+    if (tick - this.#exchangeTick >= EXCHANGE_TICKS) {
+      this.#exchangeTick = tick;
+      for (const socket of this.#sockets) socket.expire();
+    }
     this.#context.warn("dns-resolver-down", `${this.name} ${why}`);
   }
 
@@ -112,6 +128,7 @@ export class Resolver extends Timer {
   /** Waits for an answer. */
   append(transaction: Transaction): void {
     const { timers } = this.#context.reactor;
+    transaction.socket.transactions.add(transaction);
     transaction.sentTick = timers.tick;
     transaction.older = this.#newest;
     if (this.#newest === undefined) this.#oldest = transaction;
@@ -126,13 +143,15 @@ export class Resolver extends Timer {
 
   /** Waits no more. */
   remove(transaction: Transaction): void {
-    const { older, newer } = transaction;
+    const { older, newer, socket } = transaction;
     if (older === undefined) this.#oldest = newer;
     else older.newer = newer;
     if (newer === undefined) this.#newest = older;
     else newer.older = older;
     if (this.#fresh === transaction) this.#fresh = newer;
     transaction.older = transaction.newer = undefined;
+    socket.transactions.remove(transaction);
+    if (socket.transactions.size === 0 && this.#retired.delete(socket)) socket.close();
   }
 
   /** The next one that is not overdue, which it now is; undefined when all are. */
@@ -164,6 +183,7 @@ export class Resolver extends Timer {
 
   close(): void {
     this.#context.reactor.timers.cancel(this);
-    for (const socket of this.sockets) socket.close();
+    for (const socket of this.#sockets) socket.close();
+    for (const socket of this.#retired) socket.close();
   }
 }

@@ -21,7 +21,7 @@ import type { DnsContext } from "./dns_context.ts";
 import type { Resolver } from "./resolver.ts";
 import { TransactionTable } from "./transaction_table.ts";
 
-/** A socket older than this is exchanged as soon as nothing is waited for on it. */
+/** A socket older than this takes no more queries. */
 const LIFETIME_TICKS = 60_000 / TICK_MS;
 
 /** Hears of events. */
@@ -33,14 +33,12 @@ export interface SocketOwner {
 export class ResolverSocket implements EventHandler {
   /** -1: not open. */
   fd = -1;
-  /** There may be more to receive. */
-  readable = false;
   /** Those whose answers are waited for. */
   readonly transactions = new TransactionTable();
   readonly resolver: Resolver;
   readonly #context: DnsContext;
   readonly #owner: SocketOwner;
-  #openedTick = 0;
+  #endTick = 0;
 
   constructor(context: DnsContext, resolver: Resolver, owner: SocketOwner) {
     this.#context = context;
@@ -52,19 +50,14 @@ export class ResolverSocket implements EventHandler {
     this.#owner.onSocketEvents(this, events);
   }
 
-  /** Whether it should take no new query before it has been exchanged. */
-  get isWornOut(): boolean {
-    return this.fd >= 0 && this.transactions.size > 0 && this.#isOld;
+  /** Whether another one should take its place. */
+  get isOld(): boolean {
+    return this.fd >= 0 && this.#context.reactor.timers.tick >= this.#endTick;
   }
 
-  get #isOld(): boolean {
-    return this.#context.reactor.timers.tick - this.#openedTick >= LIFETIME_TICKS;
-  }
-
-  /** Opens it, or exchanges an old one nobody waits on. @returns 0 or -errno. */
-  prepare(): number {
-    if (this.fd >= 0 && this.#isOld && this.transactions.size === 0) this.close();
-    return this.fd >= 0 ? 0 : this.#open();
+  /** Makes it old. */
+  expire(): void {
+    this.#endTick = 0;
   }
 
   close(): void {
@@ -72,10 +65,10 @@ export class ResolverSocket implements EventHandler {
     this.#context.reactor.forget(this.fd);
     this.#context.sys.close(this.fd);
     this.fd = -1;
-    this.readable = false;
   }
 
-  #open(): number {
+  /** @returns 0 or -errno. */
+  open(): number {
     const { sys, reactor, address, mark } = this.#context;
     address.bytes.set(this.resolver.address);
     const type = SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
@@ -89,7 +82,7 @@ export class ResolverSocket implements EventHandler {
       return result;
     }
     this.fd = fd;
-    this.#openedTick = reactor.timers.tick;
+    this.#endTick = reactor.timers.tick + LIFETIME_TICKS;
     return 0;
   }
 }

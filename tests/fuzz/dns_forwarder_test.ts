@@ -116,6 +116,7 @@ function play(steps: readonly Step[]): void {
   world.advance(11_000);
   world.advance(11_000);
   assertEquals(forwarder.pending, 0);
+  assertLessOrEqual(world.openDescriptors, 3 * 8);
   const [queries, answers, unanswered, evicted] = world.counts(
     "dnsQueries",
     "dnsAnswers",
