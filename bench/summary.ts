@@ -32,7 +32,7 @@ export function summarize(
   const values = [...own.values()];
   const ratios = [...own].flatMap(([round, value]) => {
     const other = others.get(round);
-    return other === undefined || other === 0 ? [] : [value / other];
+    return other === undefined || other <= 0 ? [] : [value / other];
   });
   return {
     median: median(values),
