@@ -7,7 +7,8 @@
 import { defaultRunConfig, MAX_CONNECTIONS_UNASKED, MAX_SESSIONS_UNASKED } from "../../config/mod.ts";
 import { shareFds } from "../../control/fd_budget.ts";
 import { assert, assertEquals, assertStringIncludes } from "../assert.ts";
-import { GATEWAY_LAB, gatewayLab, labTest } from "../lab/mod.ts";
+import { DatagramClient, GATEWAY_LAB, gatewayLab, labTest } from "../lab/mod.ts";
+import { endpoint, FAMILIES } from "./datagram_site.ts";
 import { MAIN } from "./proxy_run.ts";
 
 const UNIT = Deno.readTextFileSync(new URL("../../deploy/pellucid.service", import.meta.url));
@@ -36,6 +37,17 @@ labTest("service unit: the capabilities it grants are enough to run, carry and c
   const url = `http://${GATEWAY_LAB.servers.v4}:${web.port}/`;
   const answer = await lab.host("client").output(["curl", "-sS", "--max-time", "5", url]);
   assertStringIncludes(answer, `"peer":"${GATEWAY_LAB.gateway.wanV4}:`);
+  // UDP: an answer from a low port, and a refusal.
+  const dns = await lab.host("internet").serveDatagrams({ kind: "echo", port: 53 });
+  await using sender = new DatagramClient(lab.host("client"));
+  for (const family of FAMILIES) {
+    const socket = await sender.open({ from: endpoint(family.client, 0) });
+    const to = endpoint(family.server, 53);
+    assertEquals((await socket.ask({ to, text: "query" })).from, to);
+    assertEquals((await dns.received()).from, endpoint(family.wan, socket.port));
+    await socket.send({ to: endpoint(family.server, 54), text: "nobody is there" });
+    assertEquals((await socket.failed()).code, "ECONNREFUSED");
+  }
   await proxy.kill("SIGTERM");
   assertEquals((await proxy.wait(15_000)).code, 0);
   assertEquals(await gateway.output(["nft", "list", "tables"]), "");
