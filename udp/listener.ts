@@ -54,6 +54,8 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   readonly #sessions: SessionStore;
   readonly #ownListener: OwnListener;
   readonly #listening: Listening[] = [];
+  /** The sessions of the batch that is looked at. */
+  readonly #found: (Session | undefined)[] = new Array(BATCH).fill(undefined);
   #deferred = false;
   #dns: DatagramService | undefined;
   #dropsReadMs = 0;
@@ -162,6 +164,9 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   #dispatch(count: number): void {
     const { inbox, arena } = this.#context;
     const { words } = arena;
+    const found = this.#found;
+    // All look-ups first: what they fetch from memory is fetched at the same time.
+    for (let i = 0; i < count; i++) found[i] = this.#sessions.find(inbox.nameAt(i));
     let session: Session | undefined;
     let sessionNameAt = 0;
     for (let i = 0; i < count; i++) {
@@ -176,7 +181,11 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
       if (session === undefined || !isSameEndpoint(words, sessionNameAt >> 2, nameAt >> 2)) {
         // What it has taken must be gone before another one fills the same outbox, or it is evicted.
         session?.flush();
-        session = this.#sessions.find(nameAt) ?? this.#sessions.open(nameAt);
+        session = found[i];
+        // New when the batch was looked at, or evicted since.
+        if (session === undefined || session.isOver) {
+          session = this.#sessions.find(nameAt) ?? this.#sessions.open(nameAt);
+        }
         sessionNameAt = nameAt;
       }
       session?.take(i);

@@ -33,7 +33,7 @@ class Site implements Disposable {
   /** Where the sockaddrs of the receivers lie. */
   readonly names: [number, number];
   readonly errors: number[] = [];
-  /** Errors that sendmmsg returns instead of sending, one for each call; 0: it sends. */
+  /** Errors that are returned instead of sending, one for each call; 0: it sends. */
   failures: number[] = [];
   calls = 0;
   readonly outbox: Outbox;
@@ -42,14 +42,13 @@ class Site implements Disposable {
   #used = 0;
 
   constructor(readonly family: 4 | 6) {
-    const sys: Syscalls = {
-      ...this.io.sys,
-      sendmmsg: (...args) => {
-        this.calls++;
-        const errno = this.failures.shift() ?? 0;
-        return errno === 0 ? this.io.sys.sendmmsg(...args) : -errno;
-      },
+    const failing = <Args extends unknown[]>(send: (...args: Args) => number) => (...args: Args) => {
+      this.calls++;
+      const errno = this.failures.shift() ?? 0;
+      return errno === 0 ? send(...args) : -errno;
     };
+    const { sendmsg, sendmmsg } = this.io.sys;
+    const sys: Syscalls = { ...this.io.sys, sendmsg: failing(sendmsg), sendmmsg: failing(sendmmsg) };
     this.outbox = new Outbox(sys, this.io.arena, family, false);
     this.#sender = this.#open();
     this.receivers = [this.#open(), this.#open()];

@@ -106,6 +106,11 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     reactor.timers.schedule(this, this.#timeoutMs);
   }
 
+  /** Whether the session has ended. */
+  get isOver(): boolean {
+    return this.activeTick < 0;
+  }
+
   /** Takes the datagram that the inbox looks at, number `i` of its batch, to be sent by {@linkcode flush}. */
   take(i: number): void {
     const { inbox, arena } = this.#context;
@@ -142,7 +147,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
 
   onDeferred(): void {
     this.#deferred = false;
-    if (!this.#isOver()) this.#receive();
+    if (!this.isOver) this.#receive();
   }
 
   override onTimer(): void {
@@ -171,10 +176,6 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     sys.close(this.fd);
     this.#owner.onSessionEnd(this);
     this.activeTick = -1;
-  }
-
-  #isOver(): boolean {
-    return this.activeTick < 0;
   }
 
   #isV4(): boolean {
