@@ -164,9 +164,12 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   #dispatch(count: number): void {
     const { inbox, arena } = this.#context;
     const { words } = arena;
-    const found = this.#found;
-    // All look-ups first: what they fetch from memory is fetched at the same time.
-    for (let i = 0; i < count; i++) found[i] = this.#sessions.find(inbox.nameAt(i));
+    const found = this.#found, tick = this.#context.reactor.timers.tick;
+    // All look-ups first, and a touch of each session: what they fetch from memory is fetched at the same time.
+    for (let i = 0; i < count; i++) {
+      const known = found[i] = this.#sessions.find(inbox.nameAt(i));
+      if (known !== undefined) known.activeTick = tick;
+    }
     let session: Session | undefined;
     let sessionNameAt = 0;
     for (let i = 0; i < count; i++) {

@@ -63,33 +63,34 @@ export interface SessionOwner {
 
 /** A client endpoint that sends, or has sent not long ago. */
 export class Session extends Timer implements EventHandler, Deferred, SendObserver {
-  readonly key: EndpointKey;
+  // In the order in which they lie in memory: what each datagram touches comes first, and together.
   readonly fd: number;
-  /** The slot this session is counted in, see flow/client_limit.ts. */
-  readonly clientSlot: number;
-  /** When anything was last carried, in ticks of the timer wheel. */
+  /** When anything was last carried, in ticks of the timer wheel; -1: the session has ended. */
   activeTick: number;
-  /** Place among all sessions, and among those of its client. */
-  readonly entry: QueueEntry<Session> = new QueueEntry<Session>(this);
-  readonly clientEntry: QueueEntry<Session> = new QueueEntry<Session>(this);
   readonly #context: UdpContext;
-  readonly #owner: SessionOwner;
   readonly #boxes: Outboxes;
   readonly #filter: RemoteFilter | undefined;
-  readonly #startMs: number;
   /** When the client last sent something, or what else keeps the session alive happened. */
   #refreshTick: number;
   #timeoutMs = SHORT_TIMEOUT_MS;
   /** What the socket's IP_MTU_DISCOVER was set to; undefined: the kernel's default, which is to fragment. */
   #dontFragment: boolean | undefined = undefined;
+  #datagramsUp = 0;
+  #bytesUp = 0;
+  #datagramsDown = 0;
+  #bytesDown = 0;
+  readonly key: EndpointKey;
+  /** The slot this session is counted in, see flow/client_limit.ts. */
+  readonly clientSlot: number;
+  /** Place among all sessions, and among those of its client. */
+  readonly entry: QueueEntry<Session> = new QueueEntry<Session>(this);
+  readonly clientEntry: QueueEntry<Session> = new QueueEntry<Session>(this);
+  readonly #owner: SessionOwner;
+  readonly #startMs: number;
   #isStream = false;
   #deferred = false;
   /** sockaddr of the first destination; kept only when the session's end will be reported. */
   #destination: Uint8Array | undefined = undefined;
-  #bytesUp = 0;
-  #bytesDown = 0;
-  #datagramsUp = 0;
-  #datagramsDown = 0;
 
   constructor(context: UdpContext, owner: SessionOwner, key: EndpointKey, fd: number, clientSlot: number) {
     super();
