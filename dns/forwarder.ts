@@ -35,6 +35,8 @@ export const MAX_TRANSACTIONS = 16_384;
 /** A query remembers whom it was put to in the bits of one number. */
 export const MAX_RESOLVERS = 30;
 
+const LIMIT_DETAIL = `${MAX_TRANSACTIONS} queries wait for answers`;
+
 const BATCH = 32;
 /** An answer, of either family. */
 const PAYLOAD_BYTES = 65_536;
@@ -290,7 +292,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     }
     if (oldest === undefined) return;
     this.#release(oldest, "dnsEvicted");
-    this.#context.warn("dns-limit", `${MAX_TRANSACTIONS} queries wait for answers`);
+    this.#context.warn("dns-limit", LIMIT_DETAIL);
   }
 
   /** @param loss what it is if the query ends with it, unanswered. */
