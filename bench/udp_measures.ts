@@ -8,8 +8,8 @@
  *           that arrived a second, the part that did not, and the relay's CPU time for a million. The sender has no
  *           more than 256 on their way, so it sends as fast as the gateway can carry. The name says direction, flows,
  *           bytes; `s` at its end: sent and received by UDP_SEGMENT and UDP_GRO, 16 at a time.
- * blind     The same without that limit: the sender sends as fast as it can, which is several times what any relay can
- *           carry. Shows what is left under a load beyond all measure.
+ * offer     200,000 datagrams a second, whatever becomes of them: more than the reference can carry. Shows what is left
+ *           when a relay's CPU also has to drop.
  * sessions  Datagrams each from an endpoint of its own, which the server sends back: how many came back a second,
  *           so many on their way at once that the relay never waits for the next; CPU time for 100,000. A relay may
  *           have 10,000 sessions (SESSION_LIMIT), so beyond that each new one ends the oldest.
@@ -43,6 +43,8 @@ import { CLIENT_PORTS } from "./udp_contestants.ts";
 
 /** Datagrams of a flood on their way at once: fewer than any queue on the way has room for. */
 const WINDOW = 256;
+/** Datagrams a second in `offer`. */
+const OFFERED = 200_000;
 /** Datagrams that a sender with UDP_SEGMENT hands over at a time, as QUIC libraries do. */
 const SEGMENTS = 16;
 /** UDP over IPv4 knows no larger one. */
@@ -57,18 +59,19 @@ interface Flood {
   readonly flows: number;
   readonly bytes: number;
   readonly segments: number;
-  readonly window: number;
+  /** Datagrams a second that are sent whatever becomes of them; undefined: as many as get through. */
+  readonly offered?: number;
 }
 
 const FLOODS: readonly Flood[] = [
   ...[1, SEGMENTS].flatMap((segments) =>
     (["up", "down"] as const).flatMap((direction) =>
-      [1, 1000].flatMap((flows) =>
-        [64, 512, 1200].map((bytes) => ({ direction, flows, bytes, segments, window: WINDOW }))
-      )
+      [1, 1000].flatMap((flows) => [64, 512, 1200].map((bytes) => ({ direction, flows, bytes, segments })))
     )
   ),
-  ...[1, 1000].map((flows) => ({ direction: "up", flows, bytes: 512, segments: 1, window: 0 }) as const),
+  ...[1, 1000].map((flows) =>
+    ({ direction: "up", flows, bytes: 512, segments: 1, offered: OFFERED }) as const
+  ),
 ];
 
 /** All of them, in the order of the rows and of each round. */
@@ -147,17 +150,19 @@ export const UDP_TARGETS: readonly Target[] = [
 ];
 
 function floodNames(segments: number): string[] {
-  return FLOODS.filter((one) => one.segments === segments && one.window > 0).map(nameOf);
+  return FLOODS.filter((one) => one.segments === segments && one.offered === undefined).map(nameOf);
 }
 
-function nameOf({ direction, flows, bytes, segments, window }: Flood): string {
-  return `${window === 0 ? "blind" : direction}${flows}x${bytes}${segments > 1 ? "s" : ""}`;
+function nameOf({ direction, flows, bytes, segments, offered }: Flood): string {
+  return `${offered === undefined ? direction : "offer"}${flows}x${bytes}${segments > 1 ? "s" : ""}`;
 }
 
 function flood(spec: Flood): Measure {
-  const { direction, flows, bytes, segments, window } = spec;
+  const { direction, flows, bytes, segments, offered } = spec;
   const title =
-    `${window === 0 ? "sent blindly " : ""}${direction}, ${flows === 1 ? "1 flow" : "1,000 flows"}, ` +
+    `${offered === undefined ? "" : `${offered.toLocaleString("en")} a second offered `}${direction}, ${
+      flows === 1 ? "1 flow" : "1,000 flows"
+    }, ` +
     `${bytes} B${segments > 1 ? ", UDP_SEGMENT" : ""}`;
   return {
     name: nameOf(spec),
@@ -171,7 +176,8 @@ function flood(spec: Flood): Measure {
       if (!canHold(running, flows)) return {};
       // deno-fmt-ignore
       const argv = argvOf(running, "flood", [
-        "--flows", `${flows}`, "--bytes", `${bytes}`, "--segments", `${segments}`, "--window", `${window}`,
+        "--flows", `${flows}`, "--bytes", `${bytes}`, "--segments", `${segments}`,
+        ...(offered === undefined ? ["--window", `${WINDOW}`] : ["--offer", `${offered}`]),
         ...lasting(bulkSeconds, warmupMs), ...(direction === "down" ? ["--down"] : []),
       ]);
       const run = await watchLoad(running, () => running.load(argv, bulkSeconds));

@@ -1,7 +1,7 @@
 /*
  * Load generator for UDP. Runs on the client's host and opens the servers' sockets in another network namespace.
  *
- *   udp_load flood    --to IP --server-netns FILE --flows N --bytes N --window N|0 [--segments N] [--down] [--seconds S]
+ *   udp_load flood    --to IP --server-netns FILE --flows N --bytes N --window N|--offer RATE [--segments N] [--down]
  *   udp_load sessions --to IP --server-netns FILE --flows PORTS --window N --from IP [--seconds S]
  *   udp_load latency  --to IP --server-netns FILE --flows N --rate PER_FLOW [--seconds S]
  *   udp_load idle     --to IP --server-netns FILE --flows N         holds the sessions until its input ends
@@ -130,7 +130,8 @@ static struct udp_options parse_options(int argc, char **argv) {
         const char *name;
         int *value;
     } numbers[] = {{"--flows", &options.flows},       {"--bytes", &options.bytes}, {"--window", &options.window},
-                   {"--segments", &options.segments}, {"--rate", &options.rate},   {"--warmup-ms", &options.warmup_ms}};
+                   {"--segments", &options.segments}, {"--rate", &options.rate},   {"--offer", &options.offer},
+                   {"--warmup-ms", &options.warmup_ms}};
     for (int i = 2; i < argc; i++) {
         const char *name = argv[i];
         if (strcmp(name, "--down") == 0) {

@@ -23,7 +23,8 @@ struct udp_options {
     const char *server_netns;  /* file of the servers' network namespace */
     int flows;
     int bytes;                 /* of a datagram */
-    int window;                /* datagrams on their way at most; 0: send without looking */
+    int window;                /* datagrams on their way at most */
+    int offer;                 /* instead: so many datagrams a second, whatever becomes of them; 0: the window counts */
     int segments;              /* datagrams for each send, by UDP_SEGMENT; 1: without */
     int rate;                  /* datagrams a second of each flow */
     int warmup_ms;

@@ -1,7 +1,7 @@
 /*
  * Flood: datagrams of one size over all flows in turn, as many as get through. With a window the sender has no more
- * than that many on their way, so that what is measured is what the gateway can carry and not how it drops; without
- * one it sends without looking, and what is measured is what arrives under a load beyond all measure.
+ * than that many on their way, so that what is measured is what the gateway can carry and not how it drops. With an
+ * offer it sends that many a second, and what is measured is how many of them arrive.
  */
 #include "udp_load.h"
 
@@ -109,11 +109,12 @@ void run_flood(const struct udp_options *given) {
     prepare_payload();
     prepare_sockets();
     struct period period = period_from_now(options);
-    uint64_t now, last_arrival = now_ns();
+    uint64_t now, start = now_ns(), last_arrival = start;
     int64_t before = -1;
     while (period_goes_on(&period, now = now_ns())) {
         if (now >= period.begin && before < 0) before = delivered;
-        bool room = options->window == 0 || sent - delivered - lost + BATCH / 2 <= options->window;
+        bool room = options->offer > 0 ? sent < (now - start) * 1e-9 * options->offer
+                                       : sent - delivered - lost + BATCH / 2 <= options->window;
         if (room) send_burst();
         if (receive(room ? 0 : 1) > 0) last_arrival = now;
         else if (!room && now - last_arrival > LOST_AFTER_MS * 1000000ull) lost = sent - delivered;
