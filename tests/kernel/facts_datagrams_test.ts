@@ -249,3 +249,29 @@ labTest(
     assertEquals(copy.bytes, 20 + 8 + "for one".length);
   },
 );
+
+labTest("fact: conntrack takes an old flow for a new one, unless a rule has asked it before", async () => {
+  for (const asked of [true, false]) {
+    await using lab = await gatewayLab();
+    const host = lab.host("gateway");
+    const load = (table: string, rule: string) => {
+      const stdin = `table inet ${table} {
+  chain forward {
+    type filter hook forward priority 0;
+    ${rule}
+  }
+}`;
+      return host.output(["nft", "-f", "-"], { stdin });
+    };
+    if (asked) await load("firewall", "ct state invalid drop");
+    await using client = new DatagramClient(lab.host("client"));
+    await using echo = await lab.host("internet").serveDatagrams({ kind: "echo" });
+    const socket = await client.open({ from: at(own.v4, 0) });
+    const to = at(servers.v4, echo.port);
+    await socket.ask({ to, text: "before the rule" });
+    await load("facts", "ct state new counter");
+    await socket.ask({ to, text: "after it" });
+    const listing = await host.output(["nft", "list", "table", "inet", "facts"]);
+    assertEquals(Number(/counter packets (\d+)/.exec(listing)![1]), asked ? 0 : 1);
+  }
+});
