@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* xorshift64*, a byte at a time from each word. */
+/* Random words, a byte at a time. */
 struct pattern {
     uint64_t state, word;
     unsigned left;
@@ -36,10 +36,7 @@ static const uint64_t CLIENT_SEED = 0x9e3779b97f4a7c15, SERVER_SEED = 0xd1b54a32
 
 static unsigned char next_byte(struct pattern *pattern) {
     if (pattern->left == 0) {
-        pattern->state ^= pattern->state >> 12;
-        pattern->state ^= pattern->state << 25;
-        pattern->state ^= pattern->state >> 27;
-        pattern->word = pattern->state * 0x2545f4914f6cdd1d;
+        pattern->word = next_random(&pattern->state);
         pattern->left = 8;
     }
     pattern->left--;

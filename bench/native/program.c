@@ -26,6 +26,13 @@ uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+uint64_t next_random(uint64_t *state) {
+    *state ^= *state >> 12;
+    *state ^= *state << 25;
+    *state ^= *state >> 27;
+    return *state * 0x2545f4914f6cdd1d;
+}
+
 void set_option(int fd, int level, int name, int value) {
     if (setsockopt(fd, level, name, &value, sizeof value) < 0) die("setsockopt(%d, %d)", level, name);
 }

@@ -8,6 +8,8 @@
 /* Ends the program with the message and what errno says. */
 void die(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)));
 uint64_t now_ns(void);
+/* xorshift64*: the next of a sequence that begins with any state but 0. */
+uint64_t next_random(uint64_t *state);
 void set_option(int fd, int level, int name, int value);
 /* Room for what waits at a datagram socket: as much as the host allows. */
 void enlarge_receive_buffer(int fd);

@@ -155,8 +155,11 @@ static struct udp_options parse_options(int argc, char **argv) {
         }
     }
     if (options.to.any.sa_family == 0 || options.server_netns == NULL || options.flows < 1 || options.segments < 1 ||
-        options.bytes < (int)sizeof(struct header) || options.rate < 1 || options.seconds <= 0) {
-        fputs("udp_load: --to and --server-netns are wanted, and positive numbers; --bytes at least 16\n", stderr);
+        options.bytes < (int)sizeof(struct header) || options.rate < 1 || options.window < BATCH / 2 ||
+        options.seconds <= 0) {
+        fputs("udp_load: --to and --server-netns are wanted, and positive numbers; --bytes at least 16, "
+              "--window at least 32\n",
+              stderr);
         exit(2);
     }
     return options;

@@ -24,15 +24,7 @@ static void fail(const char *why, int flow) {
     exit(1);
 }
 
-/* xorshift64*: every datagram has a size and bytes of its own. */
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state >> 12;
-    *state ^= *state << 25;
-    *state ^= *state >> 27;
-    return *state * 0x2545f4914f6cdd1d;
-}
-
-/* Its length. One in sixteen is empty, one in sixteen may have to be fragmented. */
+/* Every datagram has a size and bytes of its own. Returns its length. One in sixteen is empty, one in sixteen may have to be fragmented. */
 static size_t fill(char *payload, uint64_t number) {
     uint64_t state = 0x9e3779b97f4a7c15 ^ (number + 1);
     uint64_t word = next_random(&state);
