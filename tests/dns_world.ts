@@ -14,6 +14,7 @@ import {
   decodeSockaddr,
   EAGAIN,
   encodeSockaddr,
+  MSG_DONTWAIT,
   openSyscalls,
   Reactor,
   ReceiveBatch,
@@ -138,6 +139,8 @@ export class DnsWorld implements Disposable {
   readonly #toSend: SendBatch;
   readonly #payload = this.arena.allocate(PAYLOAD_BYTES);
   readonly #name = this.arena.allocate(SOCKADDR_IN6_BYTES);
+  readonly #mark = this.arena.allocate(1);
+  readonly #marker: Socket;
   /** Descriptors of the forwarder. */
   readonly #open = new Set<number>();
   #forwarder: DnsForwarder | undefined;
@@ -149,6 +152,8 @@ export class DnsWorld implements Disposable {
     this.sockets = new SocketFactory(this.#real, this.arena);
     this.#received = new ReceiveBatch(this.arena, 1, PAYLOAD_BYTES, 0);
     this.#toSend = new SendBatch(this.arena, 1, 0);
+    this.#marker = this.sockets.open(AF_INET, SOCK_DGRAM);
+    this.#marker.bind(parseEndpoint("127.0.0.1:0")!);
     this.reactor = new Reactor(this.#watched(), this.arena, archOf());
   }
 
@@ -186,6 +191,20 @@ export class DnsWorld implements Disposable {
     return this.#forwarder = new DnsForwarder(environment);
   }
 
+  /**
+   * Waits until what has been sent so far has arrived. Loopback delivers within the system call, but for when the
+   * kernel puts that off; then it is done in the order in which it was sent, and a datagram of our own tells.
+   */
+  #settle(): void {
+    this.#mark.bytes[0]!++;
+    const fd = this.#marker.fd, { port } = this.#marker.localEndpoint();
+    this.send(fd, this.#mark.bytes.slice(0, 1), parseEndpoint(`127.0.0.1:${port}`)!);
+    const deadline = performance.now() + 5_000;
+    while (this.#real.recv(fd, this.#mark.pointer, 1, MSG_DONTWAIT) !== 1) {
+      assert(performance.now() < deadline, "loopback does not deliver");
+    }
+  }
+
   /** Intercepts a datagram. */
   ask(bytes: Uint8Array, client = "192.0.2.7:40000", dialled = "203.0.113.53:53"): void {
     const sockaddr = (endpoint: string) => {
@@ -201,6 +220,7 @@ export class DnsWorld implements Disposable {
 
   /** One turn of the loop, without waiting. */
   turn(): void {
+    this.#settle();
     this.reactor.defer({ onDeferred: () => this.reactor.stop() });
     this.reactor.run();
   }
@@ -226,9 +246,10 @@ export class DnsWorld implements Disposable {
   }
 
   receive(fd: number): Datagram[] {
+    this.#settle();
     const datagrams: Datagram[] = [];
     for (;;) {
-      const count = this.#received.receive(this.#real, fd, 0x40);
+      const count = this.#received.receive(this.#real, fd, MSG_DONTWAIT);
       if (count === -EAGAIN) return datagrams;
       checked("recvmmsg", count);
       const at = this.#received.payloadAt(0), name = this.#received.nameAt(0);
@@ -252,6 +273,7 @@ export class DnsWorld implements Disposable {
   [Symbol.dispose](): void {
     this.#forwarder?.close();
     this.reactor.close();
+    this.#marker[Symbol.dispose]();
     for (const resolver of this.#resolvers) resolver.stop();
     assertEquals(this.#open.size, 0, "descriptors of the forwarder");
     assertEquals(this.reactor.timers.size, 0, "timers");
