@@ -50,6 +50,28 @@ for (const source of SOURCES) {
     assertEquals([totals.udpSendDropsUp, totals.udpSendDropsDown, totals.udpReceiveDrops], [0, 0, 0]);
   });
 
+  labTest(`udp batches: source ${source}: with don't-fragment and without, next to each other`, async () => {
+    const mtu = 1400;
+    await using site = await DatagramSite.start({ source, flags: ["--workers", "1"], lab: { wanMtu: mtu } });
+    await using far = new DatagramClient(site.internet);
+    for (const family of FAMILIES) {
+      // The kernel sets it on what fits into the first link, and cuts what does not.
+      const client = await site.client.open({ from: endpoint(family.client, 0), discover: "want" });
+      const server = await far.open({ from: endpoint(family.server, 0) });
+      const whole = 1500 - family.headers;
+      const lengths = [whole, 3000, whole, whole, 3000, 3000, 600, whole, 600, 100];
+      const datagrams = lengths.map((bytes, n): DatagramSpec => ({ to: server.local, bytes, seed: n }));
+      await meanwhile(site, () => client.send(...datagrams));
+      const got = await server.receivedAll(lengths.filter((bytes) => bytes !== whole).length);
+      const wanted = lengths.flatMap((bytes, n) => bytes === whole ? [] : [seededSha256(n, bytes)]);
+      assertEquals(got.map(({ sha256 }) => sha256), wanted, family.name);
+      for (const _ of lengths.filter((bytes) => bytes === whole)) {
+        const { code, info, to } = await client.failed();
+        assertEquals([code, info, to], ["EMSGSIZE", mtu, server.local]);
+      }
+    }
+  });
+
   labTest(`udp batches: source ${source}: flows, destinations and TOS next to each other`, async () => {
     await using site = await DatagramSite.start({ source, flags: ["--workers", "1"] });
     const echo = await site.internet.serveDatagrams({ kind: "echo", reports: false });

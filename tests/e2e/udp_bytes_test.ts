@@ -2,7 +2,7 @@
  * What is in the datagrams, and what comes with them: any length, TOS and ECN, order, segments, don't-fragment.
  */
 import { assertEquals, assertGreater, assertStringIncludes } from "../assert.ts";
-import { DatagramClient, type DatagramSpec, labTest, seededSha256 } from "../lab/mod.ts";
+import { DatagramClient, type DatagramSpec, GATEWAY_LAB, labTest, seededSha256 } from "../lab/mod.ts";
 import { DatagramSite, endpoint, FAMILIES, SOURCES } from "./datagram_site.ts";
 
 for (const source of SOURCES) {
@@ -92,6 +92,30 @@ for (const source of SOURCES) {
     const totals = await site.proxy.stop();
     assertGreater(totals.udpTooBig, 0);
     assertEquals(totals.udpIcmpSent, totals.udpTooBig);
+  });
+}
+
+for (const source of SOURCES) {
+  labTest(`udp bytes: source ${source}: a link far away that takes less is heard of, too`, async () => {
+    const mtu = 1300;
+    await using site = await DatagramSite.start({ source, lab: { farMtu: mtu } });
+    const echo = await site.lab.host("far").serveDatagrams({ kind: "echo" });
+    for (const family of FAMILIES) {
+      const to = endpoint(GATEWAY_LAB.far[family.name], echo.port);
+      const fits = mtu - family.headers, tooBig = 1500 - family.headers;
+      const strict = await site.client.open({ from: endpoint(family.client, 0), discover: "probe" });
+      assertEquals((await strict.ask({ to, bytes: fits, seed: 1 })).sha256, seededSha256(1, fits));
+      // At first a router says so, then the gateway's kernel knows.
+      for (let round = 0; round < 3; round++) {
+        await strict.send({ to, bytes: tooBig });
+        const { code, info, to: told } = await strict.failed();
+        assertEquals([code, info, told], ["EMSGSIZE", mtu, to]);
+      }
+      const ordinary = await site.client.open({ from: endpoint(family.client, 0) });
+      assertEquals((await ordinary.ask({ to, bytes: tooBig, seed: 2 })).sha256, seededSha256(2, tooBig));
+      const lenient = await site.client.open({ from: endpoint(family.client, 0), discover: "dont" });
+      assertEquals((await lenient.ask({ to, bytes: tooBig, seed: 3 })).sha256, seededSha256(3, tooBig));
+    }
   });
 }
 

@@ -8,7 +8,13 @@ import {
   assertGreaterOrEqual,
   assertStringIncludes,
 } from "../assert.ts";
-import { type ClientSocket, DatagramClient, labTest, type MappingAnswer } from "../lab/mod.ts";
+import {
+  type ClientSocket,
+  DatagramClient,
+  type DatagramSpec,
+  labTest,
+  type MappingAnswer,
+} from "../lab/mod.ts";
 import { DatagramSite, endpoint, FAMILIES, type Family } from "./datagram_site.ts";
 
 const FIRST_PORT = 40_000;
@@ -113,6 +119,32 @@ labTest("udp limits: out of file descriptors, an idle session makes room", async
   const totals = await site.proxy.stop();
   assertGreaterOrEqual(totals.udpEvictedFds, sessions - room - 1);
   assertEquals([totals.udpRefusedFds, totals.udpSessionsOpened], [0, sessions + 1]);
+});
+
+labTest("udp limits: thousands of sessions leave no descriptor behind", async () => {
+  const limit = 50, ports = 3000, burst = 100;
+  const flags = ["--workers", "2", "--max-sessions", `${limit}`, ...NO_SHARES];
+  await using site = await DatagramSite.start({ flags });
+  const server = await site.internet.serveDatagrams({ kind: "mute" });
+  const pid = await site.proxy.process.outsidePid();
+  const before = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+  for (const family of FAMILIES) {
+    const raw = await site.client.open({ from: endpoint(family.any, 0), raw: true });
+    const to = endpoint(family.server, server.port);
+    for (let from = 0; from < ports; from += burst) {
+      const datagrams = Array.from({ length: burst }, (_, n): DatagramSpec => {
+        return { to, text: "x", source: family.client, rawFromPort: 10_000 + from + n };
+      });
+      await raw.send(...datagrams);
+      for (let n = 0; n < burst; n++) await server.received();
+    }
+  }
+  const after = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
+  // And the raw sockets that errors are told by.
+  assert(after <= before + limit + 4, `${before} before, ${after} after`);
+  const totals = await site.proxy.stop();
+  assertEquals([totals.udpSessionsOpened, totals.udpSessionsNow], [2 * ports, 0]);
+  assertGreaterOrEqual(totals.udpEvictedLimit, 2 * ports - limit);
 });
 
 labTest("udp limits: a low limit of open files: as many sessions as are promised", async () => {

@@ -48,6 +48,8 @@ export const GATEWAY_LAB = {
   client: { v4: "192.0.2.2", v6: "2001:db8:1::2" },
   secondClient: { v4: "198.18.1.2", v6: "2001:db8:2::2" },
   gateway: { v4: "192.0.2.1", v6: "2001:db8:1::1", wanV4: "198.18.0.1", wanV6: "2001:db8:ffff::1" },
+  /** Beyond the internet host, where the lab has one: see `farMtu`. */
+  far: { v4: "198.18.2.2", v6: "2001:db8:3::2" },
   /** Held by the internet host on `lo`; the gateway has none of them. */
   servers: { v4: "198.51.100.10", v4b: "203.0.113.5", v6: "2001:db8:100::10", v6b: "2001:db8:113::5" },
   /** Routed to the internet host, which has no such address: give them to its `blackhole` or `unreachable`. */
@@ -62,6 +64,8 @@ export interface GatewayLabOptions {
   readonly clientMtu?: number;
   /** MTU of the link between gateway and internet host. */
   readonly wanMtu?: number;
+  /** Adds host `far` behind the internet host, by a link with this MTU: one that the gateway does not have itself. */
+  readonly farMtu?: number;
   /** For the gateway, before its links come up. */
   readonly gatewaySysctls?: Readonly<Record<string, string>>;
 }
@@ -115,6 +119,20 @@ export function gatewayTopology(options: GatewayLabOptions = {}): Topology {
         { host: "client2", interface: "eth0", addresses: [`${secondClient.v4}/24`, `${secondClient.v6}/64`] },
         { host: "gateway", interface: "lan1", addresses: ["198.18.1.1/24", "2001:db8:2::1/64"] },
       ],
+    });
+  }
+  if (options.farMtu !== undefined) {
+    hosts["far"] = { routes: defaultRoutes("198.18.2.1", "2001:db8:3::1") };
+    links.push({
+      ends: [
+        { host: "internet", interface: "eth1", addresses: ["198.18.2.1/24", "2001:db8:3::1/64"] },
+        {
+          host: "far",
+          interface: "eth0",
+          addresses: [`${GATEWAY_LAB.far.v4}/24`, `${GATEWAY_LAB.far.v6}/64`],
+        },
+      ],
+      mtu: options.farMtu,
     });
   }
   return { hosts, links };
