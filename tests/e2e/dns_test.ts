@@ -278,6 +278,30 @@ labTest(
   options,
 );
 
+labTest(`dns: another address for this host is no more than a moment without names${remark}`, async () => {
+  await using lab = await gatewayLab();
+  const gateway = lab.host("gateway"), client = lab.host("client");
+  await serve(lab.host("internet"), servers.v4, FIRST);
+  await using proxy = await ProxyRun.start(gateway, [
+    "--from",
+    "lan0",
+    "--workers",
+    "1",
+    "--dns",
+    servers.v4,
+  ]);
+  // Most of its sockets are open, and connected from the address that goes.
+  for (let i = 0; i < 20; i++) assertEquals(await whoAnswers(client, ASKED[0]!), FIRST);
+  await gateway.output(["ip", "address", "del", `${GATEWAY_LAB.gateway.wanV4}/24`, "dev", "wan0"]);
+  await gateway.output(["ip", "address", "add", "198.18.0.77/24", "dev", "wan0"]);
+  await gateway.output(["ip", "route", "replace", "default", "via", "198.18.0.2"]);
+  const ask = ["dig", `@${ASKED[0]}`, "who.example.test", "+short", "+tries=1", "+time=1"];
+  await eventually("names are resolved", async () => (await client.run(ask)).stdout.trim() === FIRST, 8_000);
+  // And not by luck.
+  for (let i = 0; i < 20; i++) assertEquals(await whoAnswers(client, ASKED[0]!), FIRST);
+  await proxy.stopByForce();
+}, options);
+
 labTest("dns: a crowd with the same ports and ids gets the answers to its own questions", async () => {
   await using lab = await gatewayLab({ secondClient: true });
   const script = new URL("../fixtures/dns_crowd_main.ts", import.meta.url).href;
