@@ -2,8 +2,8 @@
  * What is measured of UDP, and in what unit.
  *
  * idle      Thousands of sessions that have carried one datagram each way and then rest: how much the process has
- *           grown by for each (Pss; user space alone), and how many descriptors each takes. Comes first, so that
- *           nothing else has grown the process.
+ *           grown by for each (Pss; user space alone), and how many descriptors each takes. Comes first, after a
+ *           short flood: so the process has its code and buffers, but nothing else has grown it.
  * up, down  A flood of datagrams of one size on 1 flow or 1,000 flows, from clients to the server or back: datagrams
  *           that arrived a second, the part that did not, and the relay's CPU time for a million. The sender has no
  *           more than 256 on their way, so it sends as fast as the gateway can carry. The name says direction, flows,
@@ -16,7 +16,8 @@
  * dns       Queries a second through the gateway: dnsperf against Knot DNS, 20 clients, 100 queries on their way.
  * latency   128 datagrams a second of 200 bytes on each of 200 flows, in both directions, beside one TCP stream that
  *           would fill a line of 1 Gbit/s and that the gateway's kernel forwards: the time from the sender's call to
- *           the receiver's kernel, and by how much that is more than with plain forwarding in the same round. (A stream without a limit would take all of the gateway's CPU.)
+ *           the receiver's kernel, and by how much that is more than with plain forwarding in the same round. (A
+ *           stream without a limit would take all of the gateway's CPU.)
  * latencyT  The same, with that TCP stream carried by the relay too: Pellucid with both, and for the reference both C
  *           relays beside each other.
  *
@@ -34,6 +35,7 @@ import {
   measureGrowth,
   type Metric,
   type Sample,
+  settle,
   watchLoad,
 } from "./measure.ts";
 import { RunningContestant } from "./running_contestant.ts";
@@ -83,10 +85,13 @@ export const UDP_MEASURES: readonly Measure[] = [
       { key: "bytesEach", title: "memory for an idle session, bytes", digits: 0, better: "less" },
       { key: "descriptorsEach", title: "descriptors for an idle session", digits: 2, better: "less" },
     ],
-    run: (running) => {
+    run: async (running, { bulkSeconds }) => {
       const { idle } = running.stage;
-      if (!canHold(running, idle)) return Promise.resolve({});
-      return measureGrowth(running, argvOf(running, "idle", ["--flows", `${idle}`]), idle);
+      if (!canHold(running, idle)) return {};
+      const warmup = ["--flows", "100", "--seconds", `${bulkSeconds}`];
+      await running.load(argvOf(running, "flood", warmup), bulkSeconds);
+      await settle();
+      return await measureGrowth(running, argvOf(running, "idle", ["--flows", `${idle}`]), idle);
     },
   },
   ...FLOODS.map(flood),
