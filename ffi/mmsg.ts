@@ -58,8 +58,8 @@ export class ReceiveBatch extends Headers {
   readonly #controlsAt: number;
   readonly #payloadStride: number;
   readonly #controlBytes: number;
-  /** Headers that the kernel has changed. */
-  #changed: number;
+  /** The kernel has changed no header from this one on. */
+  #changedEnd: number;
 
   /** Arena bytes that a batch takes. */
   static bytes(size: number, payloadBytes: number, controlBytes: number): number {
@@ -72,7 +72,7 @@ export class ReceiveBatch extends Headers {
    */
   constructor(arena: Arena, size: number, payloadBytes: number, controlBytes: number) {
     super(arena, size);
-    this.size = this.#changed = size;
+    this.size = this.#changedEnd = size;
     this.#controlBytes = controlBytes;
     this.#payloadStride = payloadBytes + LINE;
     const iovecs = arena.allocate(size * IOVEC_BYTES);
@@ -91,15 +91,20 @@ export class ReceiveBatch extends Headers {
     }
   }
 
-  /** recvmmsg(2). @returns how many datagrams were received, or -errno. */
-  receive(sys: Syscalls, fd: number, flags: number): number {
-    for (let i = 0, word = this.firstWord; i < this.#changed; i++, word += HEADER_WORDS) {
+  /**
+   * recvmmsg(2), into the places from `first` on; what was received into those before stays.
+   *
+   * @returns how many datagrams were received, or -errno.
+   */
+  receive(sys: Syscalls, fd: number, flags: number, first = 0): number {
+    for (let i = first; i < this.#changedEnd; i++) {
+      const word = this.firstWord + i * HEADER_WORDS;
       this.words[word + NAME_LENGTH] = SOCKADDR_IN6_BYTES;
       this.words[word + CONTROL_LENGTH] = this.#controlBytes;
     }
-    const count = sys.recvmmsg(fd, this.pointers[0]!, this.size, flags);
+    const count = sys.recvmmsg(fd, this.pointers[first]!, this.size - first, flags);
     // On an error the first header may have been touched.
-    this.#changed = count > 0 ? count : 1;
+    this.#changedEnd = first + (count > 0 ? count : 1);
     return count;
   }
 

@@ -88,7 +88,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
 
   /** Sends datagrams to clients from any source. */
   get replies(): ReplySender {
-    return this.#context.replies;
+    return this.#context.answers;
   }
 
   /** From now on datagrams to port 53 are `service`'s. */
@@ -135,7 +135,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     }
     this.#listening.length = 0;
     this.#sessions.close();
-    this.#context.replies.close();
+    this.#context.answers.close();
     this.#context.undelivered.close();
   }
 

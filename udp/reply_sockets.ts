@@ -1,11 +1,10 @@
 /**
- * The sockets that answer clients, with any remote's address and port as the source.
+ * The sockets that answer clients, with any remote's address and port as the source. What goes through them is
+ * answers.ts's business.
  *
  * One transparent socket a source port serves every remote that has this port: the address is chosen for each
  * message (IP_PKTINFO, ip(7)). Each is bound to an address that no packet is sent to, and so takes nobody's datagrams:
  * a socket bound to the remote's own address would be found by the kernel for what the client sends there.
- *
- * Where another program holds the port on every address, a raw socket answers (raw_reply.ts).
  *
  * @module
  */
@@ -37,10 +36,7 @@ import {
   SOL_SOCKET,
   Timer,
 } from "../ffi/mod.ts";
-import type { ReplySender } from "../flow/mod.ts";
 import { NOBODY_V4, NOBODY_V6 } from "./nobody.ts";
-import type { Outbox, SendObserver } from "./outbox.ts";
-import { RawReply } from "./raw_reply.ts";
 import { QueueEntry, SessionQueue } from "./session_queue.ts";
 import type { UdpContext } from "./worker_context.ts";
 
@@ -54,7 +50,7 @@ const V6_KEY = 1 << 16;
 
 /** A source port of one family. */
 export class ReplySocket {
-  /** -1: the port is another program's. */
+  /** -1: the port is another program's (raw_reply.ts answers). */
   readonly fd: number;
   /** See {@linkcode ReplySockets.find}. */
   readonly key: number;
@@ -68,23 +64,24 @@ export class ReplySocket {
 }
 
 /** All reply sockets of a worker. */
-export class ReplySockets extends Timer implements ReplySender, SendObserver {
+export class ReplySockets extends Timer {
   readonly #context: UdpContext;
-  readonly #raw: RawReply;
+  readonly #beforeClose: (socket: ReplySocket) => void;
   readonly #sockets = new Map<number, ReplySocket>();
   readonly #queue = new SessionQueue<ReplySocket>();
   #last: ReplySocket | undefined;
 
-  constructor(context: UdpContext) {
+  /** @param beforeClose is told of each socket that is about to be closed. */
+  constructor(context: UdpContext, beforeClose: (socket: ReplySocket) => void) {
     super();
     this.#context = context;
-    this.#raw = new RawReply(context.sys, context.arena, context.settings.replyMark);
+    this.#beforeClose = beforeClose;
   }
 
   /**
    * The socket whose source port is that of the sockaddr at word `at`.
    *
-   * @returns undefined when there is none and none could be opened; that has been counted and told.
+   * @returns undefined when there is none and none could be opened; that has been told.
    */
   find(words: Int32Array, at: number): ReplySocket | undefined {
     const familyPort = words[at]!;
@@ -95,62 +92,6 @@ export class ReplySockets extends Timer implements ReplySender, SendObserver {
     this.#last = socket;
     if (socket !== undefined) socket.activeTick = this.#context.reactor.timers.tick;
     return socket;
-  }
-
-  /** Sends what is in `outbox` and counts it. */
-  flush(outbox: Outbox, socket: ReplySocket): void {
-    outbox.flush(socket.fd, this);
-    this.#count(outbox.sentDatagrams, outbox.sentBytes, outbox.lostDatagrams);
-  }
-
-  /**
-   * Sends one datagram, or several of `segmentBytes` that were received as one, by the raw socket.
-   *
-   * @returns how many were sent.
-   */
-  sendRaw(
-    client: Uint8Array,
-    source: Uint8Array,
-    trafficClass: number,
-    payloadAt: number,
-    length: number,
-    segmentBytes: number,
-  ): number {
-    const step = segmentBytes === 0 ? length : segmentBytes;
-    let datagrams = 0, at = 0;
-    do {
-      const bytes = Math.min(step, length - at);
-      const result = this.#raw.send(client, source, payloadAt + at, bytes, trafficClass);
-      if (result < 0) this.#count(0, 0, 1);
-      else {
-        datagrams++;
-        this.#count(1, bytes, 0);
-        this.#context.count("udpReplyRaw");
-      }
-      at += step;
-    } while (at < length);
-    return datagrams;
-  }
-
-  reply(client: Uint8Array, source: Uint8Array, payloadOffset: number, length: number, tos: number): void {
-    const { address, client: target, arena } = this.#context;
-    address.bytes.set(source);
-    target.bytes.set(client);
-    const socket = this.find(arena.words, address.offset >> 2);
-    if (socket === undefined) return;
-    if (socket.fd < 0) {
-      this.sendRaw(client, source, tos, payloadOffset, length, 0);
-      return;
-    }
-    const { down } = (socket.key & V6_KEY) === 0 ? this.#context.v4 : this.#context.v6;
-    down.add(target.offset, address.offset, tos, payloadOffset, length, 0);
-    this.flush(down, socket);
-  }
-
-  /** Nothing about an answer is known to be mended by sending it again. */
-  onSendError(errno: number): boolean {
-    this.#context.warn("udp-error", `answer to a client: sendmmsg: ${errnoName(errno)}`);
-    return false;
   }
 
   /** Closes what has not been used for long. */
@@ -167,13 +108,6 @@ export class ReplySockets extends Timer implements ReplySender, SendObserver {
   close(): void {
     this.#context.reactor.timers.cancel(this);
     for (const socket of [...this.#sockets.values()]) this.#close(socket);
-    this.#raw.close();
-  }
-
-  #count(sent: number, bytes: number, lost: number): void {
-    this.#context.count("udpDatagramsDown", sent);
-    this.#context.count("udpBytesDown", bytes);
-    if (lost > 0) this.#context.count("udpSendDropsDown", lost);
   }
 
   #open(key: number): ReplySocket | undefined {
@@ -189,7 +123,6 @@ export class ReplySockets extends Timer implements ReplySender, SendObserver {
       context.warn("reply-port-taken", `port ${port}: ${errnoName(-fd)}: answers go through a raw socket`);
       fd = -1;
     } else if (fd < 0) {
-      context.count("udpSendDropsDown");
       context.warn("udp-fds-exhausted", `socket for answers: ${errnoName(-fd)}`);
       return undefined;
     }
@@ -239,6 +172,7 @@ export class ReplySockets extends Timer implements ReplySender, SendObserver {
   }
 
   #close(socket: ReplySocket): void {
+    this.#beforeClose(socket);
     if (socket.fd >= 0) this.#context.sys.close(socket.fd);
     this.#sockets.delete(socket.key);
     this.#queue.remove(socket.entry);

@@ -18,7 +18,6 @@ import {
   IP_PMTUDISC_DO,
   IP_PMTUDISC_DONT,
   IPV6_MTU_DISCOVER,
-  MSG_DONTWAIT,
   SO_MEMINFO,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
@@ -32,13 +31,11 @@ import {
   Timer,
   UDP_GRO,
 } from "../ffi/mod.ts";
-import { BATCH } from "./inbox.ts";
-import type { SendObserver } from "./outbox.ts";
+import type { Outbox, SendObserver } from "./outbox.ts";
 import { RemoteFilter } from "./remote_filter.ts";
-import type { ReplySocket } from "./reply_sockets.ts";
 import { QueueEntry } from "./session_queue.ts";
-import type { EndpointKey } from "./session_table.ts";
-import type { Outboxes, SessionEnd, UdpContext } from "./worker_context.ts";
+import { type EndpointKey, writeEndpoint } from "./session_table.ts";
+import type { SessionEnd, UdpContext } from "./worker_context.ts";
 
 /** What a session's socket is watched for. */
 export const WATCHED = EPOLLIN | EPOLLERR;
@@ -68,7 +65,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   /** When anything was last carried, in ticks of the timer wheel; -1: the session has ended. */
   activeTick: number;
   readonly #context: UdpContext;
-  readonly #boxes: Outboxes;
+  readonly #outbox: Outbox;
   readonly #filter: RemoteFilter | undefined;
   /** When the client last sent something, or what else keeps the session alive happened. */
   #refreshTick: number;
@@ -100,7 +97,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     this.key = key;
     this.fd = fd;
     this.clientSlot = clientSlot;
-    this.#boxes = this.#isV4() ? context.v4 : context.v6;
+    this.#outbox = this.#isV4() ? context.outbox4 : context.outbox6;
     this.#filter = settings.filter === "endpoint" ? undefined : new RemoteFilter(settings.filter);
     this.#startMs = reactor.now;
     this.activeTick = this.#refreshTick = reactor.timers.tick;
@@ -115,7 +112,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   /** Takes the datagram that the inbox looks at, number `i` of its batch, to be sent by {@linkcode flush}. */
   take(i: number): void {
     const { inbox, arena } = this.#context;
-    const { up } = this.#boxes;
+    const up = this.#outbox;
     const length = inbox.payloadLength(i), word = inbox.destinationAt >> 2;
     this.#filter?.add(arena.words, word);
     if (this.#datagramsUp === 0 && up.isEmpty) this.#onFirst(word);
@@ -130,7 +127,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
 
   /** Sends what has been taken. */
   flush(): void {
-    const { up } = this.#boxes;
+    const up = this.#outbox;
     if (up.isEmpty) return;
     up.flush(this.fd, this);
     this.activeTick = this.#refreshTick = this.#context.reactor.timers.tick;
@@ -213,15 +210,16 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   }
 
   #receive(): void {
-    const { inbox, sys, reactor } = this.#context;
+    const { answers, reactor } = this.#context;
     for (let round = 0; round < ROUNDS; round++) {
-      const count = inbox.receive(sys, this.fd, MSG_DONTWAIT);
+      const { room } = answers;
+      const count = answers.receive(this.fd);
       if (count === -EAGAIN) return;
       // Errors of earlier datagrams stand in the way of what has arrived.
       if (count < 0) this.#context.undelivered.readErrors(this);
       else {
         this.#passDown(count);
-        if (count < BATCH) return;
+        if (count < room) return;
       }
     }
     if (this.#deferred) return;
@@ -230,67 +228,31 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   }
 
   #passDown(count: number): void {
-    const { inbox, arena, replies, client, reactor, settings } = this.#context;
-    const { down } = this.#boxes;
+    const { answers, reactor, settings } = this.#context;
+    const { inbox } = answers;
     if (count >= STREAM_BATCH && !this.#isStream) this.#becomeStream();
     this.activeTick = reactor.timers.tick;
     if (settings.refreshInbound) this.#refreshTick = this.activeTick;
-    this.#context.writeClient(this.key);
-    let socket: ReplySocket | undefined;
-    for (let i = 0; i < count; i++) {
+    const first = answers.begin(this.key, count);
+    for (let i = first; i < first + count; i++) {
       inbox.look(i);
-      const nameAt = inbox.nameAt(i), length = inbox.payloadLength(i);
-      if (!this.#accepts(nameAt)) continue;
-      const next = replies.find(arena.words, nameAt >> 2);
-      if (socket !== undefined && (next !== socket || down.isFull)) this.#flushDown(socket);
-      socket = next;
-      if (socket === undefined) continue;
-      if (socket.fd >= 0) {
-        down.add(
-          client.offset,
-          nameAt,
-          inbox.trafficClass,
-          inbox.payloadAt(i),
-          length,
-          inbox.segmentBytes,
-        );
-      } else this.#answerRaw(nameAt, inbox.payloadAt(i), length);
+      if (!this.#accepts(i)) continue;
+      answers.send(first, i);
+      const length = inbox.payloadLength(i);
+      this.#datagramsDown += inbox.segmentBytes === 0 ? 1 : Math.ceil(length / inbox.segmentBytes);
+      this.#bytesDown += length;
     }
-    if (socket !== undefined) this.#flushDown(socket);
   }
 
-  #accepts(nameAt: number): boolean {
-    const { inbox, arena } = this.#context;
+  #accepts(i: number): boolean {
+    const { answers: { inbox }, arena } = this.#context;
     if (inbox.truncated) {
       this.#context.count("udpTruncated");
       return false;
     }
-    if (this.#filter === undefined || this.#filter.has(arena.words, nameAt >> 2)) return true;
+    if (this.#filter === undefined || this.#filter.has(arena.words, inbox.nameAt(i) >> 2)) return true;
     this.#context.count("udpFiltered");
     return false;
-  }
-
-  #flushDown(socket: ReplySocket): void {
-    const { down } = this.#boxes;
-    if (down.isEmpty) return;
-    this.#context.replies.flush(down, socket);
-    this.#datagramsDown += down.sentDatagrams;
-    this.#bytesDown += down.sentBytes;
-  }
-
-  #answerRaw(nameAt: number, payloadAt: number, length: number): void {
-    const { replies, client, arena, inbox } = this.#context;
-    const source = arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES);
-    const sent = replies.sendRaw(
-      client.bytes,
-      source,
-      inbox.trafficClass,
-      payloadAt,
-      length,
-      inbox.segmentBytes,
-    );
-    this.#datagramsDown += sent;
-    if (sent > 0) this.#bytesDown += length;
   }
 
   /** Merged packets and a buffer for a burst: what a game or a query never needs. */
@@ -305,7 +267,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   #report(end: SessionEnd): void {
     const { onFlow, sys, address, length, client, reactor } = this.#context;
     if (onFlow === undefined || this.#destination === undefined) return;
-    this.#context.writeClient(this.key);
+    writeEndpoint(this.key, client.words, 0);
     // Which address datagrams to there leave from is known to a socket that is connected to it.
     address.bytes.set(this.#destination);
     length.words[0] = SOCKADDR_IN6_BYTES;

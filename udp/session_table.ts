@@ -42,6 +42,18 @@ export function endpointKey(words: Int32Array, at: number): EndpointKey {
   };
 }
 
+/** Writes the sockaddr that has this key to word `at`: seven words. */
+export function writeEndpoint(key: EndpointKey, words: Int32Array, at: number): void {
+  const long = isV6(key.familyPort);
+  words[at] = key.familyPort;
+  words[at + 1] = long ? 0 : key.address0;
+  words[at + 2] = long ? key.address0 : 0;
+  words[at + 3] = key.address1;
+  words[at + 4] = key.address2;
+  words[at + 5] = key.address3;
+  words[at + 6] = 0;
+}
+
 /** Whether two sockaddrs, at words `a` and `b`, are of one endpoint. */
 export function isSameEndpoint(words: Int32Array, a: number, b: number): boolean {
   if (words[a] !== words[b]) return false;

@@ -15,7 +15,7 @@ import {
 } from "../ffi/mod.ts";
 import { ErrorQueue } from "./error_queue.ts";
 import { IcmpSender } from "./icmp_sender.ts";
-import type { EndpointKey } from "./session_table.ts";
+import { type EndpointKey, writeEndpoint } from "./session_table.ts";
 import type { UdpContext } from "./worker_context.ts";
 
 /** Errors read in one turn; more would arrive faster than clients are told. */
@@ -57,7 +57,7 @@ export class Undelivered {
         if (errors.errno === EMSGSIZE) this.#pathMtu = errors.info;
         continue;
       }
-      this.#context.writeClient(sender.key);
+      this.#writeClient(sender);
       const told = this.#icmp.relay(errors, errors.offender, {
         client: this.#context.client.bytes,
         remote: errors.destination,
@@ -99,9 +99,13 @@ export class Undelivered {
     this.#icmp.close();
   }
 
+  #writeClient({ key }: Sender): void {
+    writeEndpoint(key, this.#context.client.words, 0);
+  }
+
   #tell(sender: Sender, errno: number, nameAt: number, payloadAt: number, length: number): void {
     const { client, arena } = this.#context;
-    this.#context.writeClient(sender.key);
+    this.#writeClient(sender);
     const about = {
       client: client.bytes,
       remote: arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES),

@@ -80,9 +80,11 @@ function setOptions(context: UdpContext, fd: number, isV4: boolean): number {
 
 /** Binds to the port in `context.address`, else to one of the same parity (RFC 4787, REQ-4), else to any. */
 function bindNear(context: UdpContext, fd: number): number {
-  const { address } = context;
+  const { address, settings } = context;
   const wanted = sockaddrPort(address.bytes);
-  let result = bindTo(context, fd);
+  // A listening port of ours may be free while its worker is restarted, which needs it.
+  const isOurs = wanted >= settings.firstPort && wanted < settings.firstPort + settings.workers;
+  let result = isOurs && settings.source === "own" ? -EADDRINUSE : bindTo(context, fd);
   if (!isTaken(result)) return result;
   context.count("udpSourcePortChanged");
   for (let i = 0; i < PARITY_TRIES && isTaken(result); i++) {

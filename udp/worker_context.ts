@@ -3,28 +3,19 @@
  *
  * @module
  */
-import {
-  AF_INET,
-  type Arena,
-  type Block,
-  type Reactor,
-  SOCKADDR_IN6_BYTES,
-  type Syscalls,
-} from "../ffi/mod.ts";
+import { type Arena, type Block, type Reactor, SOCKADDR_IN6_BYTES, type Syscalls } from "../ffi/mod.ts";
 import type { ClientLimit } from "../flow/mod.ts";
+import { Answers, ANSWERS_BYTES } from "./answers.ts";
 import { ERROR_QUEUE_BYTES } from "./error_queue.ts";
 import { ICMP_SENDER_BYTES } from "./icmp_sender.ts";
 import { Inbox, INBOX_BYTES } from "./inbox.ts";
 import { Outbox, OUTBOX_BYTES } from "./outbox.ts";
-import { RAW_REPLY_BYTES } from "./raw_reply.ts";
-import { ReplySockets } from "./reply_sockets.ts";
-import type { EndpointKey } from "./session_table.ts";
 import type { UdpCounterName, UdpCounters, UdpSettings } from "./settings.ts";
 import { Undelivered } from "./undelivered.ts";
 
 /** Arena bytes that a context takes. */
-export const UDP_CONTEXT_BYTES = INBOX_BYTES + 4 * OUTBOX_BYTES + ERROR_QUEUE_BYTES + ICMP_SENDER_BYTES +
-  RAW_REPLY_BYTES + 4096;
+export const UDP_CONTEXT_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + ANSWERS_BYTES + ERROR_QUEUE_BYTES +
+  ICMP_SENDER_BYTES + 4096;
 
 /** How a session ended. */
 export interface SessionEnd {
@@ -69,12 +60,6 @@ export interface UdpEnvironment {
   readonly onWarning: (warning: UdpWarning, detail: string) => void;
 }
 
-/** One family's outboxes: towards destinations, and back to clients. */
-export interface Outboxes {
-  readonly up: Outbox;
-  readonly down: Outbox;
-}
-
 /** The environment, and the memory that datagrams and the arguments of calls pass through. */
 export class UdpContext {
   readonly sys: Syscalls;
@@ -82,11 +67,12 @@ export class UdpContext {
   readonly reactor: Reactor;
   readonly settings: UdpSettings;
   readonly inbox: Inbox;
-  readonly v4: Outboxes;
-  readonly v6: Outboxes;
+  /** Towards destinations. */
+  readonly outbox4: Outbox;
+  readonly outbox6: Outbox;
   /** A sockaddr that is written before use. */
   readonly address: Block;
-  /** The sockaddr of the client that answers are for. */
+  /** The sockaddr of the client that errors are told to. */
   readonly client: Block;
   /** socklen_t, in and out. */
   readonly length: Block;
@@ -96,7 +82,7 @@ export class UdpContext {
   readonly bypassMark: Block;
   readonly replyMark: Block;
   readonly undelivered: Undelivered;
-  readonly replies: ReplySockets;
+  readonly answers: Answers;
   readonly clientLimit: ClientLimit | undefined;
   readonly onFlow: UdpFlowSink | undefined;
   readonly warn: (warning: UdpWarning, detail: string) => void;
@@ -111,8 +97,8 @@ export class UdpContext {
     this.reactor = environment.reactor;
     this.settings = settings;
     this.inbox = new Inbox(arena, settings.dontFragmentMark);
-    this.v4 = { up: new Outbox(sys, arena, 4, false), down: new Outbox(sys, arena, 4, true) };
-    this.v6 = { up: new Outbox(sys, arena, 6, false), down: new Outbox(sys, arena, 6, true) };
+    this.outbox4 = new Outbox(sys, arena, 4, false);
+    this.outbox6 = new Outbox(sys, arena, 6, false);
     this.address = arena.allocate(SOCKADDR_IN6_BYTES);
     this.client = arena.allocate(SOCKADDR_IN6_BYTES);
     this.length = arena.allocate(4);
@@ -128,7 +114,7 @@ export class UdpContext {
     this.warn = environment.onWarning;
     this.#counters = environment.counters;
     this.undelivered = new Undelivered(this);
-    this.replies = new ReplySockets(this);
+    this.answers = new Answers(this);
   }
 
   /** Adds to a counter. */
@@ -136,19 +122,6 @@ export class UdpContext {
     const { values, slots } = this.#counters;
     const slot = slots[name];
     values[slot] = values[slot]! + by;
-  }
-
-  /** Puts a client's sockaddr where answers and errors take it from. */
-  writeClient({ familyPort, address0, address1, address2, address3 }: EndpointKey): void {
-    const { words } = this.client;
-    const isV4 = (familyPort & 0xffff) === AF_INET;
-    words[0] = familyPort;
-    words[1] = isV4 ? address0 : 0;
-    words[2] = isV4 ? 0 : address0;
-    words[3] = address1;
-    words[4] = address2;
-    words[5] = address3;
-    words[6] = 0;
   }
 
   /** 32 bits that nobody can guess. */

@@ -1,0 +1,200 @@
+/**
+ * Datagrams on their way to clients. What sessions receive in one turn of the loop is collected and leaves together:
+ * one system call serves many clients, as long as the remotes that answer have one port number, since that is what a
+ * reply socket is for.
+ *
+ * Called by sessions (received datagrams), by services that answer themselves (ReplySender), and by the reactor at the
+ * end of a turn.
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  type Block,
+  type Deferred,
+  errnoName,
+  MSG_DONTWAIT,
+  SOCKADDR_IN6_BYTES,
+} from "../ffi/mod.ts";
+import type { ReplySender } from "../flow/mod.ts";
+import { BATCH, Inbox, INBOX_BYTES } from "./inbox.ts";
+import { Outbox, OUTBOX_BYTES, type SendObserver } from "./outbox.ts";
+import { RAW_REPLY_BYTES, RawReply } from "./raw_reply.ts";
+import { type ReplySocket, ReplySockets } from "./reply_sockets.ts";
+import { type EndpointKey, writeEndpoint } from "./session_table.ts";
+import type { UdpContext } from "./worker_context.ts";
+
+/** A sockaddr in half a cache line. */
+const NAME_BYTES = 32;
+
+/** Arena bytes that this takes. */
+export const ANSWERS_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + RAW_REPLY_BYTES + BATCH * NAME_BYTES + 256;
+
+/** What one family's answers wait in, and the socket that they will leave by. */
+interface Lane {
+  readonly box: Outbox;
+  socket: ReplySocket | undefined;
+}
+
+/** One worker's. */
+export class Answers implements Deferred, ReplySender, SendObserver {
+  /** What has been received in this turn and not been sent yet. */
+  readonly inbox: Inbox;
+  readonly #context: UdpContext;
+  readonly #sockets: ReplySockets;
+  readonly #raw: RawReply;
+  readonly #v4: Lane;
+  readonly #v6: Lane;
+  /** By place in the inbox: the client of what was received from there on. */
+  readonly #clients: Block;
+  /** A service's client, and whom it is answered by. */
+  readonly #client: Block;
+  readonly #source: Block;
+  /** Places of the inbox that are taken. */
+  #used = 0;
+  #deferred = false;
+
+  constructor(context: UdpContext) {
+    const { sys, arena, settings } = context;
+    this.#context = context;
+    // The mark of don't-fragment is for the rules of what clients send.
+    this.inbox = new Inbox(arena, 0);
+    this.#v4 = { box: new Outbox(sys, arena, 4, true), socket: undefined };
+    this.#v6 = { box: new Outbox(sys, arena, 6, true), socket: undefined };
+    this.#clients = arena.allocate(BATCH * NAME_BYTES);
+    this.#client = arena.allocate(SOCKADDR_IN6_BYTES);
+    this.#source = arena.allocate(SOCKADDR_IN6_BYTES);
+    this.#raw = new RawReply(sys, arena, settings.replyMark);
+    this.#sockets = new ReplySockets(context, (socket) => {
+      if (socket === this.#v4.socket || socket === this.#v6.socket) this.flush();
+    });
+  }
+
+  /** How many datagrams the next call of {@linkcode receive} can bring. */
+  get room(): number {
+    return this.#used === BATCH ? BATCH : BATCH - this.#used;
+  }
+
+  /** Receives into the inbox what has come for a session. @returns how many datagrams, or -errno. */
+  receive(fd: number): number {
+    if (this.#used === BATCH) this.flush();
+    const count = this.inbox.receive(this.#context.sys, fd, MSG_DONTWAIT, this.#used);
+    if (count <= 0) return count;
+    this.#used += count;
+    if (!this.#deferred) {
+      this.#deferred = true;
+      this.#context.reactor.defer(this);
+    }
+    return count;
+  }
+
+  /** Where in the inbox the last `count` datagrams begin; they are for this client. */
+  begin(client: EndpointKey, count: number): number {
+    const first = this.#used - count;
+    writeEndpoint(client, this.#clients.words, first * NAME_BYTES >> 2);
+    return first;
+  }
+
+  /** Sends datagram `i` of the inbox, which is looked at, to the client of those from `first` on. */
+  send(first: number, i: number): void {
+    const { arena } = this.#context;
+    const { inbox } = this;
+    const nameAt = inbox.nameAt(i), payloadAt = inbox.payloadAt(i), length = inbox.payloadLength(i);
+    const lane = this.#laneOf(arena.words[nameAt >> 2]!);
+    const socket = this.#sockets.find(arena.words, nameAt >> 2);
+    if (socket === undefined) {
+      this.#context.count("udpSendDropsDown");
+      return;
+    }
+    const clientAt = this.#clients.offset + first * NAME_BYTES;
+    if (socket.fd < 0) {
+      this.#sendRaw(clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
+      return;
+    }
+    if (socket !== lane.socket) {
+      this.#flushLane(lane);
+      lane.socket = socket;
+    }
+    lane.box.add(clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
+  }
+
+  reply(client: Uint8Array, source: Uint8Array, payloadOffset: number, length: number, tos: number): void {
+    this.#client.bytes.set(client);
+    this.#source.bytes.set(source);
+    const { words } = this.#context.arena, at = this.#source.offset >> 2;
+    const lane = this.#laneOf(words[at]!), socket = this.#sockets.find(words, at);
+    if (socket === undefined) this.#context.count("udpSendDropsDown");
+    else if (socket.fd < 0) {
+      this.#sendRaw(this.#client.offset, this.#source.offset, tos, payloadOffset, length, 0);
+    } else {
+      this.#flushLane(lane);
+      lane.socket = socket;
+      lane.box.add(this.#client.offset, this.#source.offset, tos, payloadOffset, length, 0);
+      this.#flushLane(lane);
+    }
+  }
+
+  /** Sends all that waits. */
+  flush(): void {
+    this.#flushLane(this.#v4);
+    this.#flushLane(this.#v6);
+    this.#used = 0;
+  }
+
+  /** The end of the turn. */
+  onDeferred(): void {
+    this.#deferred = false;
+    this.flush();
+  }
+
+  /** Nothing about an answer is known to be mended by sending it again. */
+  onSendError(errno: number): boolean {
+    this.#context.warn("udp-error", `answer to a client: sendmmsg: ${errnoName(errno)}`);
+    return false;
+  }
+
+  close(): void {
+    this.flush();
+    this.#sockets.close();
+    this.#raw.close();
+  }
+
+  #laneOf(familyPort: number): Lane {
+    return (familyPort & 0xffff) === AF_INET ? this.#v4 : this.#v6;
+  }
+
+  #flushLane({ box, socket }: Lane): void {
+    if (box.isEmpty || socket === undefined) return;
+    box.flush(socket.fd, this);
+    this.#count(box.sentDatagrams, box.sentBytes, box.lostDatagrams);
+  }
+
+  #count(sent: number, bytes: number, lost: number): void {
+    this.#context.count("udpDatagramsDown", sent);
+    this.#context.count("udpBytesDown", bytes);
+    if (lost > 0) this.#context.count("udpSendDropsDown", lost);
+  }
+
+  /** Sends one datagram, or several of `segmentBytes` that were received as one, by the raw socket. */
+  #sendRaw(
+    clientAt: number,
+    sourceAt: number,
+    trafficClass: number,
+    payloadAt: number,
+    length: number,
+    segmentBytes: number,
+  ): void {
+    const { bytes } = this.#context.arena;
+    const client = bytes.subarray(clientAt, clientAt + SOCKADDR_IN6_BYTES);
+    const source = bytes.subarray(sourceAt, sourceAt + SOCKADDR_IN6_BYTES);
+    const step = segmentBytes === 0 ? length : segmentBytes;
+    let at = 0;
+    do {
+      const piece = Math.min(step, length - at);
+      const result = this.#raw.send(client, source, payloadAt + at, piece, trafficClass);
+      this.#count(result < 0 ? 0 : 1, result < 0 ? 0 : piece, result < 0 ? 1 : 0);
+      if (result >= 0) this.#context.count("udpReplyRaw");
+      at += step;
+    } while (at < length);
+  }
+}
