@@ -46,7 +46,7 @@ for (const source of SOURCES) {
         await assertAll(client, lengths, server.local, `${family.name} down: ${name}`);
       }
     }
-    const totals = await site.proxy.stop();
+    const totals = await site.stop();
     assertEquals([totals.udpSendDropsUp, totals.udpSendDropsDown, totals.udpReceiveDrops], [0, 0, 0]);
   });
 
@@ -102,7 +102,7 @@ for (const source of SOURCES) {
         for (const _ of refused) assertEquals((await socket.failed()).to, nobody);
       }
     }
-    assertEquals((await site.proxy.stop()).udpSendDropsUp, 0);
+    assertEquals((await site.stop()).udpSendDropsUp, 0);
   });
 }
 

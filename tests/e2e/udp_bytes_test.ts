@@ -20,7 +20,7 @@ for (const source of SOURCES) {
         assertEquals([served.bytes, served.sha256], [bytes, sha256]);
       }
     }
-    const totals = await site.proxy.stop();
+    const totals = await site.stop();
     assertEquals([totals.udpTruncated, totals.udpTooBig, totals.udpSendDropsDown], [0, 0, 0]);
   });
 
@@ -89,7 +89,7 @@ for (const source of SOURCES) {
         seededSha256(3, tooBig),
       );
     }
-    const totals = await site.proxy.stop();
+    const totals = await site.stop();
     assertGreater(totals.udpTooBig, 0);
     assertEquals(totals.udpIcmpSent, totals.udpTooBig);
   });
@@ -160,7 +160,7 @@ for (const source of SOURCES) {
         await near.send({ to: single.local, bytes: 2500, segment: 1200 });
         assertEquals((await single.receivedAll(3)).map(({ bytes }) => bytes), [1200, 1200, 100]);
       }
-      const totals = await site.proxy.stop();
+      const totals = await site.stop();
       assertEquals([totals.udpDatagramsUp, totals.udpDatagramsDown], [2 * (31 + 3), 2 * 2 * 31]);
     },
   );

@@ -32,7 +32,7 @@ for (const source of SOURCES) {
       await connected.send({ text: "anybody there?" });
       assertEquals((await connected.failed()).code, "ECONNREFUSED");
     }
-    assertEquals((await site.proxy.stop()).udpIcmpSent, 8);
+    assertEquals((await site.stop()).udpIcmpSent, 8);
   });
 
   labTest(`udp errors: source ${source}: an error for one destination leaves the others alone`, async () => {
@@ -55,7 +55,7 @@ for (const source of SOURCES) {
         ]);
       }
     }
-    assertEquals((await site.proxy.stop()).udpSendDropsUp, 0);
+    assertEquals((await site.stop()).udpSendDropsUp, 0);
   });
 
   labTest(`udp errors: source ${source}: a host that cannot be reached is said to be so`, async () => {

@@ -44,7 +44,7 @@ for (const source of SOURCES) {
       }
       const warning = await site.proxy.event("warning", ({ code }) => code === "reply-port-taken");
       assertStringIncludes(warning.message, `${echo.port}`);
-      const totals = await site.proxy.stop();
+      const totals = await site.stop();
       assertEquals([totals.udpReplyRaw, totals.udpDatagramsDown, totals.udpSendDropsDown], [12, 12, 0]);
     },
   );
@@ -71,7 +71,7 @@ labTest("udp faults: a datagram to our own port is dropped, counted and warned o
   }
   const warning = await site.proxy.event("warning", ({ code }) => code === "udp-loop");
   assert(warning.hint !== undefined);
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   assertEquals([totals.udpRefusedLoop, totals.udpSessionsOpened], [dropped, FAMILIES.length]);
 });
 
@@ -99,7 +99,7 @@ for (const source of SOURCES) {
       await site.gateway.output(["sh", "-ec", `ip link set ${link} up; ${back}`]);
       for (const [family, socket] of sockets) await reach(socket, endpoint(family.server, echo.port));
     }
-    const totals = await site.proxy.stop();
+    const totals = await site.stop();
     // The sessions have lived through it.
     assertEquals([totals.udpSessionsOpened, totals.udpSessionErrors], [2, 0]);
   });

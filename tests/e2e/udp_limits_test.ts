@@ -55,7 +55,7 @@ labTest(
     }
     const warning = await site.proxy.event("warning", ({ code }) => code === "session-client-limit");
     assertStringIncludes(warning.hint!, "--max-sessions-per-client");
-    const totals = await site.proxy.stop();
+    const totals = await site.stop();
     const families = FAMILIES.length;
     assertEquals(totals.udpSessionsOpened, families * (flood + 1));
     // Of each worker's sessions the oldest goes: that of another worker may be older, and one with none has none to give.
@@ -92,7 +92,7 @@ labTest("udp limits: --max-sessions ends the session that has been idle for long
   }
   const warning = await site.proxy.event("warning", ({ code }) => code === "session-limit");
   assertStringIncludes(warning.hint!, "--max-sessions");
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   // One for each socket beyond the limit, and the second family's first ones for those of the first family.
   assertEquals([totals.udpSessionsOpened, totals.udpEvictedLimit], [10, 6]);
 });
@@ -116,7 +116,7 @@ labTest("udp limits: out of file descriptors, an idle session makes room", async
   const warning = await site.proxy.event("warning", ({ code }) => code === "udp-fds-exhausted");
   assertStringIncludes(warning.message, "EMFILE");
   assertStringIncludes(warning.hint!, "LimitNOFILE=");
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   assertGreaterOrEqual(totals.udpEvictedFds, sessions - room - 1);
   assertEquals([totals.udpRefusedFds, totals.udpSessionsOpened], [0, sessions + 1]);
 });
@@ -142,7 +142,7 @@ labTest("udp limits: thousands of sessions leave no descriptor behind", async ()
   const after = [...Deno.readDirSync(`/proc/${pid}/fd`)].length;
   // And the raw sockets that errors are told by.
   assert(after <= before + limit + 4, `${before} before, ${after} after`);
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   assertEquals([totals.udpSessionsOpened, totals.udpSessionsNow], [2 * ports, 0]);
   assertGreaterOrEqual(totals.udpEvictedLimit, 2 * ports - limit);
 });
@@ -157,7 +157,7 @@ labTest("udp limits: a low limit of open files: as many sessions as are promised
   assertStringIncludes(lowered.message, `10000 found, lowered to ${maxSessions}`);
   const mapping = await site.internet.serveDatagrams({ kind: "mapping", reports: false });
   await openMany(site, FAMILIES[0]!, endpoint(FAMILIES[0]!.server, mapping.port), maxSessions + 10);
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   assertEquals([totals.udpEvictedLimit, totals.udpEvictedFds, totals.udpRefusedFds], [10, 0, 0]);
 });
 

@@ -45,7 +45,7 @@ for (const source of SOURCES) {
           assertEquals([answer.bytes, answer.sha256, answer.tos], [bytes, seededSha256(bytes, bytes), 0x0a]);
         }
       }
-      assertEquals((await site.proxy.stop()).udpSessionsOpened, 6);
+      assertEquals((await site.stop()).udpSessionsOpened, 6);
     },
   );
 
@@ -64,7 +64,7 @@ for (const source of SOURCES) {
         await connected.send({ text: "anybody there?" });
         assertEquals((await connected.failed()).code, "ECONNREFUSED");
       }
-      assertEquals((await site.proxy.stop()).udpSessionsOpened, 4);
+      assertEquals((await site.stop()).udpSessionsOpened, 4);
     },
   );
 
@@ -91,7 +91,7 @@ for (const source of SOURCES) {
         assertEquals((await local.ask({ to: loopback, text: "from here" })).from, loopback);
         assertEquals((await service.received()).from, local.local);
       }
-      assertEquals((await site.proxy.stop()).udpSessionsOpened, 0);
+      assertEquals((await site.stop()).udpSessionsOpened, 0);
     },
   );
 }

@@ -84,7 +84,7 @@ for (const source of SOURCES) {
           assertEquals([...await mappings(socket, family, port)], [seen]);
         }
       }
-      const totals = await site.proxy.stop();
+      const totals = await site.stop();
       assertEquals([totals.udpSessionsOpened, totals.udpFiltered], [2 * SOCKETS, 0]);
     },
   );
@@ -108,7 +108,7 @@ for (const source of SOURCES) {
         const back = await stranger.received();
         assertEquals([back.from, back.text], [mapped, "hello, stranger"]);
       }
-      assertEquals((await site.proxy.stop()).udpSessionsOpened, FAMILIES.length);
+      assertEquals((await site.stop()).udpSessionsOpened, FAMILIES.length);
     },
   );
 }
@@ -132,7 +132,7 @@ for (const [flag, kind, filtered] of FILTERS) {
         // By now it has written to all of them.
         assertEquals(await filtering(socket, family, port), "endpoint-independent");
       }
-      assertEquals((await site.proxy.stop()).udpFiltered, filtered * FAMILIES.length);
+      assertEquals((await site.stop()).udpFiltered, filtered * FAMILIES.length);
     },
   );
 }
@@ -158,7 +158,7 @@ labTest(
         assertEquals([ack.from, ack.text], [mapped, `ACK ${block}`]);
       }
     }
-    assertEquals((await site.proxy.stop()).udpSessionsOpened, FAMILIES.length);
+    assertEquals((await site.stop()).udpSessionsOpened, FAMILIES.length);
   },
 );
 

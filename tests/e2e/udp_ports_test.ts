@@ -40,7 +40,7 @@ for (const source of SOURCES) {
       }
       const descriptors = [...Deno.readDirSync(`/proc/${await site.proxy.process.outsidePid()}/fd`)].length;
       assertLess(descriptors, PORTS);
-      const totals = await site.proxy.stop();
+      const totals = await site.stop();
       assertEquals([totals.udpSendDropsDown, totals.udpReplyRaw], [0, 0]);
     },
   );
@@ -73,7 +73,7 @@ labTest("udp ports: port 0, as source and as destination, disturbs nobody", asyn
     for (const { from, text } of got) assertEquals(from, text === "after" ? to : endpoint(family.server, 0));
     assertEquals((await echo.received()).text, "after");
   }
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   assertGreater(totals.udpDatagramsUp, 0);
   // Client port 0 is an endpoint of its own.
   assertEquals(totals.udpSessionsOpened, 4);

@@ -25,7 +25,7 @@ for (const source of SOURCES) {
           assertEquals([served.from, served.to, served.text], [seen, to, "hello"]);
         }
       }
-      const totals = await site.proxy.stop();
+      const totals = await site.stop();
       const flows = site.proxy.logged("flow");
       assertEquals(flows.length, FAMILIES.length);
       for (const family of FAMILIES) {
@@ -76,7 +76,7 @@ for (const source of SOURCES) {
         assertEquals(answer, { mapped: seenAs(source, family, PORT), asked: from, from });
       }
     }
-    const totals = await site.proxy.stop();
+    const totals = await site.stop();
     assertEquals([totals.udpSessionsOpened, totals.udpDatagramsDown], [2, 2 * REMOTES]);
   });
 
@@ -108,7 +108,7 @@ for (const source of SOURCES) {
         assertEquals(portOf(seen[1]!) % 2, PORT % 2);
       }
     }
-    assertEquals((await site.proxy.stop()).udpSourcePortChanged, source === "keep" ? 0 : 2);
+    assertEquals((await site.stop()).udpSourcePortChanged, source === "keep" ? 0 : 2);
   });
 }
 
@@ -126,7 +126,7 @@ labTest("udp tuples: a port that is taken on this host is replaced by one of the
       assertEquals(seen % 2, port % 2);
     }
   }
-  assertEquals((await site.proxy.stop()).udpSourcePortChanged, 8);
+  assertEquals((await site.stop()).udpSourcePortChanged, 8);
 });
 
 labTest("udp tuples: a session that has ended is no obstacle to the next one of the same port", async () => {
@@ -146,7 +146,7 @@ labTest("udp tuples: a session that has ended is no obstacle to the next one of 
       }
     }
   }
-  const totals = await site.proxy.stop();
+  const totals = await site.stop();
   assertEquals([totals.udpSessionsOpened, totals.udpSourcePortChanged], [20, 0]);
   assert(totals.udpEvictedLimit === 19, `${totals.udpEvictedLimit} evicted`);
 });
