@@ -47,6 +47,7 @@ const SWEEP_MS = 15_000;
 const SEND_BUFFER_BYTES = 1 << 20;
 /** Told from IPv4 ones of the same port by a bit beyond it. */
 const V6_KEY = 1 << 16;
+const PORT_BITS = V6_KEY - 1;
 
 /** A source port of one family. */
 export class ReplySocket {
@@ -137,6 +138,8 @@ export class ReplySockets extends Timer {
 
   /** @returns a bound descriptor or -errno; the sockaddr is left in `context.value`. */
   #openSocket(key: number): number {
+    // To bind to port 0 is to ask for any.
+    if ((key & PORT_BITS) === 0) return -EADDRINUSE;
     const { sys, value } = this.#context;
     const isV4 = (key & V6_KEY) === 0;
     const length = encodeSockaddr({ address: isV4 ? NOBODY_V4 : NOBODY_V6, port: 0 }, value.bytes);

@@ -20,6 +20,7 @@ import {
   IPV6_V6ONLY,
   setSockaddrPort,
   SO_MARK,
+  SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
@@ -57,6 +58,8 @@ export function openUpstreamSocket(context: UdpContext): number {
     address.bytes.fill(0, addressAt, sockaddrLength(address.bytes));
   }
   result ||= bindNear(context, fd);
+  // Only from now on, so that no two sessions share a port: a reply socket may, for a remote with the same number.
+  result ||= sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, context.one.pointer, 4);
   if (result === 0) return fd;
   sys.close(fd);
   return result;
