@@ -173,24 +173,37 @@ function workerName(index: number): string {
 }
 
 /** The hash could choose the port in one rule, but nft 1.0.6 would list that rule without its port. */
-function workerChain({ port }: InterceptIntent, index: number): InnerChain {
+function workerChain({ port, local }: InterceptIntent, index: number): InnerChain {
   const udp: Match = { kind: "protocol", protocol: "udp" };
-  return {
-    name: workerName(index),
-    hook: "none",
-    why: `To worker ${index}.`,
-    rules: [{
-      id: "whole",
+  const listener = port + index;
+  const rules: Rule[] = [{
+    id: "whole-4",
+    during: "always",
+    matches: [udp, { kind: "dontFragment" }],
+    verdict: { kind: "tproxyDatagram", port: listener, whole: 4 },
+    why: "not to be fragmented, which the mark tells the listener",
+  }];
+  if (local) {
+    rules.push({
+      id: "own",
       during: "always",
-      matches: [udp, { kind: "dontFragment" }],
-      verdict: { kind: "tproxyDatagram", port: port + index, dontFragment: true },
-      why: "must not be fragmented, which the mark tells the listener",
-    }, {
-      id: "any",
-      during: "always",
-      matches: [udp],
-      verdict: { kind: "tproxyDatagram", port: port + index, dontFragment: false },
-      why: "may be fragmented, or is IPv6",
-    }],
-  };
+      matches: [udp, incoming("lo")],
+      verdict: { kind: "tproxyDatagram", port: listener, whole: null },
+      why: "this host may fragment what it sends itself, also over IPv6",
+    });
+  }
+  rules.push({
+    id: "whole-6",
+    during: "always",
+    matches: [udp, { kind: "family", family: 6 }],
+    verdict: { kind: "tproxyDatagram", port: listener, whole: 6 },
+    why: "only its sender fragments an IPv6 packet",
+  }, {
+    id: "any",
+    during: "always",
+    matches: [udp],
+    verdict: { kind: "tproxyDatagram", port: listener, whole: null },
+    why: "a router may fragment it",
+  });
+  return { name: workerName(index), hook: "none", why: `To worker ${index}.`, rules };
 }

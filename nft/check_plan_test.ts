@@ -114,7 +114,7 @@ Deno.test("checkPlan: the same for UDP, whose rules are in chains that others le
     ...last,
     rules: [{ ...last.rules[0]!, verdict: { kind: "goto", chain: "udp_steer" } as const }],
   };
-  assertEquals(options({ ...plan, chains: [...plan.chains.slice(0, -1), loop] }), ["udp_worker_1/whole"]);
+  assertEquals(options({ ...plan, chains: [...plan.chains.slice(0, -1), loop] }), ["udp_worker_1/whole-4"]);
 });
 
 Deno.test("checkPlan: names must be unique and reasons fit the kernel's comment", () => {

@@ -55,7 +55,7 @@ export interface Marks {
   readonly reply: number;
   /** The bits of those three. */
   readonly mask: number;
-  /** One bit more, set beside `intercept` on a datagram that came in an IPv4 packet not to be fragmented. */
+  /** One bit more, set beside `intercept` on a datagram that no router would fragment on its way. */
   readonly dontFragment: number;
 }
 
@@ -177,8 +177,8 @@ export type Verdict =
   | { readonly kind: "pass" }
   /** Hand it to the listener without rewriting it, and mark it; with no listener the packet goes on unmarked. */
   | { readonly kind: "tproxy"; readonly port: number }
-  /** The same for a datagram, whose flow is remembered; the mark says `dontFragment` as well, or does not. */
-  | { readonly kind: "tproxyDatagram"; readonly port: number; readonly dontFragment: boolean }
+  /** The same for a datagram, whose flow is remembered; for one of `whole`'s family the mark says `dontFragment`. */
+  | { readonly kind: "tproxyDatagram"; readonly port: number; readonly whole: IpFamily | null }
   /** Rewrite its destination to this host's `port`. */
   | { readonly kind: "redirect"; readonly port: number }
   /** Mark the packet for local delivery; `remember`: the whole flow. */

@@ -174,9 +174,11 @@ function renderVerdict(verdict: Verdict, marks: Marks): string {
       // unmarked. The other order would send it to lo, where nobody listens.
       return `tproxy to :${verdict.port} ${mark("meta", marks.mask, marks.intercept)} accept`;
     case "tproxyDatagram": {
-      const bits = marks.intercept + (verdict.dontFragment ? marks.dontFragment : 0);
+      const bits = marks.intercept + (verdict.whole === null ? 0 : marks.dontFragment);
       // nft must be told a family where the matches name one.
-      return `tproxy ${verdict.dontFragment ? "ip " : ""}to :${verdict.port} ` +
+      return `tproxy ${
+        verdict.whole === null ? "" : verdict.whole === 4 ? "ip " : "ip6 "
+      }to :${verdict.port} ` +
         `${mark("meta", marks.mask + marks.dontFragment, bits)} ${
           mark("ct", marks.mask, marks.intercept)
         } accept`;

@@ -6,7 +6,6 @@
  * @module
  */
 import {
-  AF_INET,
   type Arena,
   CMSGHDR_BYTES,
   cmsgSpace,
@@ -45,14 +44,16 @@ export class Inbox extends ReceiveBatch {
   trafficClass = 0;
   /** Bytes of each of the datagrams that the kernel has merged into this one; 0: it is a single one. */
   segmentBytes = 0;
-  /** Whether the sender wants it to arrive in one piece (IPv4), or sent it in one piece (IPv6). */
+  /** Whether no router would fragment it: its sender forbids that (IPv4), or sent it in one piece (IPv6). */
   dontFragment = false;
   /** Whether there was more than could be taken, of the payload or of what the kernel had to say. */
   truncated = false;
   controlTruncated = false;
+  /** Whether it came in fragments over IPv6. */
+  #isFragmented = false;
   readonly #dontFragmentMark: number;
 
-  /** @param dontFragmentMark bit of SO_RCVMARK that the rules set on IPv4 packets with DF. */
+  /** @param dontFragmentMark bit of SO_RCVMARK by which the rules say that no router would fragment a packet. */
   constructor(arena: Arena, dontFragmentMark: number) {
     super(arena, BATCH, PAYLOAD_BYTES, CONTROL_BYTES);
     this.#dontFragmentMark = dontFragmentMark;
@@ -61,11 +62,11 @@ export class Inbox extends ReceiveBatch {
   /** Reads what the kernel said about datagram `i` into the fields. */
   look(i: number): void {
     const { words } = this;
-    const isV4 = (words[this.nameAt(i) >> 2]! & 0xffff) === AF_INET;
     this.destinationAt = -1;
     this.trafficClass = 0;
     this.segmentBytes = 0;
-    this.dontFragment = !isV4;
+    this.dontFragment = false;
+    this.#isFragmented = false;
     const flags = this.flags(i);
     this.truncated = (flags & MSG_TRUNC) !== 0;
     this.controlTruncated = (flags & MSG_CTRUNC) !== 0;
@@ -78,6 +79,7 @@ export class Inbox extends ReceiveBatch {
       this.#take(words[word + 2]!, words[word + 3]!, at + CMSGHDR_BYTES);
       at += (length + 7) & -8;
     }
+    if (this.#isFragmented) this.dontFragment = false;
   }
 
   #take(level: number, type: number, at: number): void {
@@ -91,14 +93,14 @@ export class Inbox extends ReceiveBatch {
       case SOL_IPV6:
         if (type === IPV6_TCLASS) this.trafficClass = words[at >> 2]! & 0xff;
         else if (type === IPV6_RECVORIGDSTADDR) this.destinationAt = at;
-        else if (type === IPV6_RECVFRAGSIZE) this.dontFragment = false;
+        else if (type === IPV6_RECVFRAGSIZE) this.#isFragmented = true;
         break;
       case SOL_UDP:
         if (type === UDP_GRO) this.segmentBytes = words[at >> 2]! & 0xffff;
         break;
       case SOL_SOCKET:
         // SO_RCVMARK asks for it, but it comes under this name (net/core/sock.c, sock_recv_mark).
-        if (type === SO_MARK) this.dontFragment ||= (words[at >> 2]! & this.#dontFragmentMark) !== 0;
+        if (type === SO_MARK) this.dontFragment = (words[at >> 2]! & this.#dontFragmentMark) !== 0;
         break;
     }
   }

@@ -26,7 +26,7 @@ export interface UdpSettings {
   readonly bypassMark: number;
   /** Mark on every socket that answers clients: let pass as well, and not tracked; 0: none. */
   readonly replyMark: number;
-  /** Bit of a received packet's mark (SO_RCVMARK) that says that it came with don't-fragment set; 0: nobody says. */
+  /** Bit of a received packet's mark (SO_RCVMARK) that says that no router would fragment it; 0: nobody says. */
   readonly dontFragmentMark: number;
   /** From whom a session takes datagrams. */
   readonly filter: UdpFilter;
