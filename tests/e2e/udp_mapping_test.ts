@@ -162,28 +162,30 @@ labTest(
   },
 );
 
-labTest(
-  "udp mapping: two clients behind the gateway reach each other at their mapped endpoints",
-  async () => {
-    await using site = await DatagramSite.start({ lab: { secondClient: true } });
-    const port = await startServer(site);
-    await using second = new DatagramClient(site.lab.host("client2"));
-    for (const family of FAMILIES) {
-      const one = await site.open(family.client, FIRST_PORT);
-      const other = await second.open({ from: endpoint(family.secondClient, FIRST_PORT + 1) });
-      const mapped: string[] = [];
-      for (const socket of [one, other]) {
-        const { text } = await socket.ask({ to: endpoint(family.server, port), text: "who am I?" });
-        mapped.push((JSON.parse(text!) as MappingAnswer).mapped);
+for (const source of SOURCES) {
+  labTest(
+    `udp mapping: source ${source}: two clients behind the gateway reach each other where they are seen`,
+    async () => {
+      await using site = await DatagramSite.start({ source, lab: { secondClient: true } });
+      const port = await startServer(site);
+      await using second = new DatagramClient(site.lab.host("client2"));
+      for (const family of FAMILIES) {
+        const one = await site.open(family.client, FIRST_PORT);
+        const other = await second.open({ from: endpoint(family.secondClient, FIRST_PORT + 1) });
+        const mapped: string[] = [];
+        for (const socket of [one, other]) {
+          const { text } = await socket.ask({ to: endpoint(family.server, port), text: "who am I?" });
+          mapped.push((JSON.parse(text!) as MappingAnswer).mapped);
+        }
+        for (const [sender, receiver, to] of [[one, other, mapped[1]!], [other, one, mapped[0]!]] as const) {
+          await sender.send({ to, text: "hello, neighbour" });
+          const { from, text } = await receiver.received();
+          assertEquals(text, "hello, neighbour");
+          // Whom it hears it can answer.
+          await receiver.send({ to: from, text: "hello yourself" });
+          assertEquals((await sender.received()).text, "hello yourself");
+        }
       }
-      for (const [sender, receiver, to] of [[one, other, mapped[1]!], [other, one, mapped[0]!]] as const) {
-        await sender.send({ to, text: "hello, neighbour" });
-        const { from, text } = await receiver.received();
-        assertEquals(text, "hello, neighbour");
-        // Whom it hears it can answer.
-        await receiver.send({ to: from, text: "hello yourself" });
-        assertEquals((await sender.received()).text, "hello yourself");
-      }
-    }
-  },
-);
+    },
+  );
+}

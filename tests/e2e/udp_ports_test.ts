@@ -3,7 +3,7 @@
  */
 import { assertEquals, assertGreater, assertLess } from "../assert.ts";
 import { DatagramClient, type DatagramSpec, labTest } from "../lab/mod.ts";
-import { DatagramSite, endpoint, FAMILIES, SOURCES } from "./datagram_site.ts";
+import { DatagramSite, endpoint, FAMILIES, seenAs, SOURCES } from "./datagram_site.ts";
 
 const FIRST_PORT = 2_000;
 /** More than a worker has reply sockets (control/fd_budget.ts). */
@@ -78,3 +78,38 @@ labTest("udp ports: port 0, as source and as destination, disturbs nobody", asyn
   // Client port 0 is an endpoint of its own.
   assertEquals(totals.udpSessionsOpened, 4);
 });
+
+for (const source of SOURCES) {
+  labTest(`udp ports: source ${source}: the client has the server's port, as with NTP`, async () => {
+    await using site = await DatagramSite.start({ source, lab: { secondClient: true } });
+    await using second = new DatagramClient(site.lab.host("client2"));
+    const servers = await Promise.all(
+      [123, 27_015].map((port) => site.internet.serveDatagrams({ kind: "echo", port })),
+    );
+    for (const family of FAMILIES) {
+      for (const [n, echo] of servers.entries()) {
+        const to = endpoint(family.server, echo.port);
+        // The answering socket is there before the session, or the session before the answering socket.
+        const first = n === 0
+          ? await site.open(family.client, echo.port)
+          : await site.open(family.client, CLIENT_PORT);
+        const then = n === 0 ? CLIENT_PORT : echo.port;
+        assertEquals((await first.ask({ to, text: "first" })).from, to);
+        assertEquals((await echo.received()).from, seenAs(source, family, first.port));
+        const other = await site.open(family.client, then);
+        assertEquals((await other.ask({ to, text: "second" })).from, to);
+        assertEquals((await echo.received()).from, seenAs(source, family, then));
+        await first.close();
+        await other.close();
+      }
+      // And at another address as well, where the port is taken for the server's eyes.
+      const to = endpoint(family.server, 123);
+      const neighbour = await second.open({ from: endpoint(family.secondClient, 123) });
+      assertEquals((await neighbour.ask({ to, text: "third" })).from, to);
+      await servers[0]!.received();
+    }
+    const totals = await site.stop();
+    assertEquals([totals.udpReplyRaw, totals.udpSendDropsDown], [0, 0]);
+    assertEquals(totals.udpSourcePortChanged, source === "own" ? FAMILIES.length : 0);
+  });
+}
