@@ -1,8 +1,8 @@
 /**
  * What comes back when a datagram does not arrive: the client hears of it as if nobody were in between.
  */
-import { assertEquals, assertLess, assertStringIncludes } from "../assert.ts";
-import { labTest } from "../lab/mod.ts";
+import { assertEquals, assertGreater, assertLess, assertStringIncludes } from "../assert.ts";
+import { type ClientSocket, type DatagramSpec, labTest } from "../lab/mod.ts";
 import { DatagramSite, endpoint, FAMILIES, SOURCES } from "./datagram_site.ts";
 
 const CLOSED = 9;
@@ -94,3 +94,35 @@ for (const source of SOURCES) {
     }
   });
 }
+
+labTest(
+  "udp errors: a flood of refusals is passed on at a limited rate, and the rest is counted",
+  async () => {
+    const flood = 500;
+    await using site = await DatagramSite.start();
+    // The server's own limit would come first.
+    const unlimited =
+      "echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 0 > /proc/sys/net/ipv6/icmp/ratelimit";
+    await site.internet.output(["sh", "-ec", unlimited]);
+    const echo = await site.internet.serveDatagrams({ kind: "echo" });
+    const sockets: ClientSocket[] = [];
+    for (const family of FAMILIES) {
+      const socket = await site.open(family.client);
+      const datagrams = Array.from({ length: flood }, (): DatagramSpec => {
+        return { to: endpoint(family.server, CLOSED), text: "anybody there?" };
+      });
+      await socket.send(...datagrams);
+      assertEquals((await socket.failed()).code, "ECONNREFUSED");
+      // Behind all of the flood.
+      await socket.ask({ to: endpoint(family.server, echo.port), text: "you are" });
+      sockets.push(socket);
+    }
+    const { udpIcmpSent, udpIcmpSuppressed } = await site.stop();
+    const told = sockets.map(({ errorCount }) => errorCount).reduce((sum, count) => sum + count);
+    assertEquals(told, udpIcmpSent);
+    assertGreater(udpIcmpSuppressed, 0);
+    assertGreater(udpIcmpSent, FAMILIES.length);
+    // What an error queue had no room for is neither; none is told twice.
+    assertLess(udpIcmpSent + udpIcmpSuppressed, FAMILIES.length * flood + 1);
+  },
+);

@@ -122,9 +122,17 @@ export class ClientSocket {
 
   /** How many datagrams have come in all, asked for or not. */
   get receivedCount(): number {
-    return this.process.stdout.lines.filter((line) =>
-      line.startsWith(`{"event":"received","socket":${this.number},`)
-    ).length;
+    return this.#count("received");
+  }
+
+  /** How many errors have come in all, asked for or not. */
+  get errorCount(): number {
+    return this.#count("error");
+  }
+
+  #count(event: "received" | "error"): number {
+    const prefix = `{"event":"${event}","socket":${this.number},`;
+    return this.process.stdout.lines.filter((line) => line.startsWith(prefix)).length;
   }
 
   async close(): Promise<void> {
