@@ -68,7 +68,7 @@ export class QueryBatch {
     const socket = this.#socket, batch = this.#batch;
     if (socket === undefined) return;
     for (let at = 0; at < batch.length;) {
-      const sent = batch.send(this.#sys, socket.fd, at, MSG_DONTWAIT | MSG_NOSIGNAL);
+      const sent = batch.send(this.#sys, socket.fd, at, batch.length, MSG_DONTWAIT | MSG_NOSIGNAL);
       if (sent > 0) at += sent;
       else if (sent === -EMSGSIZE) {
         this.#owner.onSendDrops(1);

@@ -213,10 +213,9 @@ export class SendBatch extends Headers {
     this.words[this.firstWord + (this.#messages - 1) * HEADER_WORDS + CONTROL_LENGTH] = length;
   }
 
-  /** sendmmsg(2), from message `first` on. @returns how many were sent, or -errno of the first. */
-  send(sys: Syscalls, fd: number, first: number, flags: number): number {
-    const count = this.#messages - first;
-    if (count !== 1) return sys.sendmmsg(fd, this.pointers[first]!, count, flags);
+  /** sendmmsg(2) of the messages from `first` to before `end`. @returns how many were sent, or -errno of the first. */
+  send(sys: Syscalls, fd: number, first: number, end: number, flags: number): number {
+    if (end - first !== 1) return sys.sendmmsg(fd, this.pointers[first]!, end - first, flags);
     // A struct mmsghdr begins with a struct msghdr; for one message the singular call is the cheaper one.
     const sent = sys.sendmsg(fd, this.pointers[first]!, flags);
     return sent < 0 ? sent : 1;

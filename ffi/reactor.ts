@@ -60,8 +60,10 @@ export class Reactor {
    * was fetched before its descriptor was closed (and the number perhaps given out again) is recognised.
    */
   readonly #generations: number[] = [];
-  #deferred: Deferred[] = [];
-  #spareDeferred: Deferred[] = [];
+  #deferred: (Deferred | null)[] = [];
+  #spareDeferred: (Deferred | null)[] = [];
+  /** How many of `#deferred` there are; the rest of the array is kept for the next ones. */
+  #deferredCount = 0;
   #doorbell = -1;
   #running = false;
   readonly #startSeconds: number = 0;
@@ -141,7 +143,9 @@ export class Reactor {
 
   /** Calls `work` once more before the next wait, after the events and timers of this turn. */
   defer(work: Deferred): void {
-    this.#deferred.push(work);
+    const at = this.#deferredCount++;
+    if (at < this.#deferred.length) this.#deferred[at] = work;
+    else this.#deferred.push(work);
   }
 
   /**
@@ -186,7 +190,7 @@ export class Reactor {
     this.#running = true;
     const words = this.#events.words;
     while (this.#running) {
-      const wait = this.#deferred.length > 0 ? 0 : this.timers.waitMs(this.#now);
+      const wait = this.#deferredCount > 0 ? 0 : this.timers.waitMs(this.#now);
       const count = this.#sys.epoll_wait(
         this.#epoll,
         this.#events.pointer,
@@ -204,7 +208,7 @@ export class Reactor {
         }
       }
       this.timers.expire();
-      if (this.#deferred.length > 0) this.#runDeferred();
+      if (this.#deferredCount > 0) this.#runDeferred();
     }
   }
 
@@ -216,10 +220,13 @@ export class Reactor {
 
   #runDeferred(): void {
     // What is deferred meanwhile belongs to the next turn; the two arrays swap so that none is allocated.
-    const work = this.#deferred;
+    const work = this.#deferred, count = this.#deferredCount;
     this.#deferred = this.#spareDeferred;
-    for (const each of work) each.onDeferred();
-    work.length = 0;
+    this.#deferredCount = 0;
+    for (let i = 0; i < count; i++) {
+      work[i]!.onDeferred();
+      work[i] = null;
+    }
     this.#spareDeferred = work;
   }
 }

@@ -267,7 +267,7 @@ export class DnsWorld implements Disposable {
     const nameLength = to.address.family === 4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
     this.#toSend.begin(this.#name.offset, nameLength);
     this.#toSend.append(this.#payload.offset, bytes.length);
-    checked("sendmmsg", this.#toSend.send(this.#real, fd, 0, 0));
+    checked("sendmmsg", this.#toSend.send(this.#real, fd, 0, this.#toSend.length, 0));
   }
 
   [Symbol.dispose](): void {

@@ -20,7 +20,7 @@ import type { ReplySender } from "../flow/mod.ts";
 import { BATCH, Inbox, INBOX_BYTES } from "./inbox.ts";
 import { Outbox, OUTBOX_BYTES, type SendObserver } from "./outbox.ts";
 import { RAW_REPLY_BYTES, RawReply } from "./raw_reply.ts";
-import { type ReplySocket, ReplySockets } from "./reply_sockets.ts";
+import { ReplySockets } from "./reply_sockets.ts";
 import { type EndpointKey, writeEndpoint } from "./session_table.ts";
 import type { UdpContext } from "./worker_context.ts";
 
@@ -30,12 +30,6 @@ const NAME_BYTES = 32;
 /** Arena bytes that this takes. */
 export const ANSWERS_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + RAW_REPLY_BYTES + BATCH * NAME_BYTES + 256;
 
-/** What one family's answers wait in, and the socket that they will leave by. */
-interface Lane {
-  readonly box: Outbox;
-  socket: ReplySocket | undefined;
-}
-
 /** One worker's. */
 export class Answers implements Deferred, ReplySender, SendObserver {
   /** What has been received in this turn and not been sent yet. */
@@ -43,8 +37,8 @@ export class Answers implements Deferred, ReplySender, SendObserver {
   readonly #context: UdpContext;
   readonly #sockets: ReplySockets;
   readonly #raw: RawReply;
-  readonly #v4: Lane;
-  readonly #v6: Lane;
+  readonly #outbox4: Outbox;
+  readonly #outbox6: Outbox;
   /** By place in the inbox: the client of what was received from there on. */
   readonly #clients: Block;
   /** A service's client, and whom it is answered by. */
@@ -59,15 +53,13 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     this.#context = context;
     // The mark of don't-fragment is for the rules of what clients send.
     this.inbox = new Inbox(arena, 0);
-    this.#v4 = { box: new Outbox(sys, arena, 4, true), socket: undefined };
-    this.#v6 = { box: new Outbox(sys, arena, 6, true), socket: undefined };
+    this.#outbox4 = new Outbox(sys, arena, 4, true);
+    this.#outbox6 = new Outbox(sys, arena, 6, true);
     this.#clients = arena.allocate(BATCH * NAME_BYTES);
     this.#client = arena.allocate(SOCKADDR_IN6_BYTES);
     this.#source = arena.allocate(SOCKADDR_IN6_BYTES);
     this.#raw = new RawReply(sys, arena, settings.replyMark);
-    this.#sockets = new ReplySockets(context, (socket) => {
-      if (socket === this.#v4.socket || socket === this.#v6.socket) this.flush();
-    });
+    this.#sockets = new ReplySockets(context, () => this.flush());
   }
 
   /** How many datagrams the next call of {@linkcode receive} can bring. */
@@ -100,7 +92,6 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     const { arena } = this.#context;
     const { inbox } = this;
     const nameAt = inbox.nameAt(i), payloadAt = inbox.payloadAt(i), length = inbox.payloadLength(i);
-    const lane = this.#laneOf(arena.words[nameAt >> 2]!);
     const socket = this.#sockets.find(arena.words, nameAt >> 2);
     if (socket === undefined) {
       this.#context.count("udpSendDropsDown");
@@ -111,33 +102,31 @@ export class Answers implements Deferred, ReplySender, SendObserver {
       this.#sendRaw(clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
       return;
     }
-    if (socket !== lane.socket) {
-      this.#flushLane(lane);
-      lane.socket = socket;
-    }
-    lane.box.add(clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
+    const outbox = this.#outboxOf(arena.words[nameAt >> 2]!);
+    outbox.add(socket.fd, this, clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
   }
 
   reply(client: Uint8Array, source: Uint8Array, payloadOffset: number, length: number, tos: number): void {
     this.#client.bytes.set(client);
     this.#source.bytes.set(source);
     const { words } = this.#context.arena, at = this.#source.offset >> 2;
-    const lane = this.#laneOf(words[at]!), socket = this.#sockets.find(words, at);
+    const socket = this.#sockets.find(words, at);
     if (socket === undefined) this.#context.count("udpSendDropsDown");
     else if (socket.fd < 0) {
       this.#sendRaw(this.#client.offset, this.#source.offset, tos, payloadOffset, length, 0);
     } else {
-      this.#flushLane(lane);
-      lane.socket = socket;
-      lane.box.add(this.#client.offset, this.#source.offset, tos, payloadOffset, length, 0);
-      this.#flushLane(lane);
+      // There is one place for a client, and the payload is not ours for longer.
+      const outbox = this.#outboxOf(words[at]!);
+      this.#flush(outbox);
+      outbox.add(socket.fd, this, this.#client.offset, this.#source.offset, tos, payloadOffset, length, 0);
+      this.#flush(outbox);
     }
   }
 
   /** Sends all that waits. */
   flush(): void {
-    this.#flushLane(this.#v4);
-    this.#flushLane(this.#v6);
+    this.#flush(this.#outbox4);
+    this.#flush(this.#outbox6);
     this.#used = 0;
   }
 
@@ -153,20 +142,23 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     return false;
   }
 
+  /** The counters say so. */
+  onLost(): void {}
+
   close(): void {
     this.flush();
     this.#sockets.close();
     this.#raw.close();
   }
 
-  #laneOf(familyPort: number): Lane {
-    return (familyPort & 0xffff) === AF_INET ? this.#v4 : this.#v6;
+  #outboxOf(familyPort: number): Outbox {
+    return (familyPort & 0xffff) === AF_INET ? this.#outbox4 : this.#outbox6;
   }
 
-  #flushLane({ box, socket }: Lane): void {
-    if (box.isEmpty || socket === undefined) return;
-    box.flush(socket.fd, this);
-    this.#count(box.sentDatagrams, box.sentBytes, box.lostDatagrams);
+  #flush(outbox: Outbox): void {
+    if (outbox.isEmpty) return;
+    outbox.flush();
+    this.#count(outbox.sentDatagrams, outbox.sentBytes, outbox.lostDatagrams);
   }
 
   #count(sent: number, bytes: number, lost: number): void {

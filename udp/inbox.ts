@@ -105,3 +105,8 @@ export class Inbox extends ReceiveBatch {
     }
   }
 }
+
+/** How many datagrams of `segmentBytes` (the last may be shorter) make up `length` bytes; 0: it is a single one. */
+export function countSegments(length: number, segmentBytes: number): number {
+  return segmentBytes === 0 ? 1 : (length + segmentBytes - 1) / segmentBytes | 0;
+}

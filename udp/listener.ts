@@ -23,7 +23,6 @@ import { BATCH } from "./inbox.ts";
 import { openListenerSocket } from "./listener_socket.ts";
 import { OwnListener } from "./own_listener.ts";
 import type { Session } from "./session.ts";
-import { isSameEndpoint } from "./session_table.ts";
 import { SessionStore } from "./session_store.ts";
 import { UdpContext, type UdpEnvironment } from "./worker_context.ts";
 
@@ -160,40 +159,37 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     reactor.defer(this);
   }
 
-  /** Gives each datagram to its session; those of one session in a row leave together. */
+  /** Gives each datagram to its session, and sends what they have made of it. */
   #dispatch(count: number): void {
-    const { inbox, arena } = this.#context;
-    const { words } = arena;
-    const found = this.#found, tick = this.#context.reactor.timers.tick;
+    const { inbox, arena, reactor } = this.#context;
+    const { words } = arena, { tick } = reactor.timers;
+    const sessions = this.#found;
     // All look-ups first, and a touch of each session: what they fetch from memory is fetched at the same time.
     for (let i = 0; i < count; i++) {
-      const known = found[i] = this.#sessions.find(inbox.nameAt(i));
+      const known = sessions[i] = this.#sessions.find(inbox.nameAt(i));
       if (known !== undefined) known.activeTick = tick;
     }
-    let session: Session | undefined;
-    let sessionNameAt = 0;
     for (let i = 0; i < count; i++) {
       inbox.look(i);
       if (!this.#isWhole()) continue;
-      const nameAt = inbox.nameAt(i);
       if (this.#dns !== undefined && portAt(words, inbox.destinationAt) === DNS_PORT) {
         this.#serve(this.#dns, i);
-        continue;
-      }
-      // Most datagrams come in runs.
-      if (session === undefined || !isSameEndpoint(words, sessionNameAt >> 2, nameAt >> 2)) {
-        // What it has taken must be gone before another one fills the same outbox, or it is evicted.
-        session?.flush();
-        session = found[i];
-        // New when the batch was looked at, or evicted since.
-        if (session === undefined || session.isOver) {
-          session = this.#sessions.find(nameAt) ?? this.#sessions.open(nameAt);
-        }
-        sessionNameAt = nameAt;
-      }
-      session?.take(i);
+      } else this.#sessionOf(i)?.take(i);
     }
-    session?.flush();
+    this.#context.flushOutboxes();
+  }
+
+  /** The session of the client of datagram `i`: looked up before, or opened now. */
+  #sessionOf(i: number): Session | undefined {
+    const known = this.#found[i];
+    // Evicted since, it is nobody's any more.
+    if (known !== undefined && !known.isOver) return known;
+    const nameAt = this.#context.inbox.nameAt(i);
+    const opened = this.#sessions.find(nameAt);
+    if (opened !== undefined) return opened;
+    // To make room, a session may be closed that has datagrams waiting.
+    this.#context.flushOutboxes();
+    return this.#sessions.open(nameAt);
   }
 
   /** Whether the datagram that is looked at can be carried. */

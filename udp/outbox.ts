@@ -1,5 +1,7 @@
 /**
- * Datagrams on their way to one socket, sent with as few system calls and passes through the kernel as possible.
+ * Datagrams on their way out, sent with as few system calls and passes through the kernel as possible. They may leave
+ * by different sockets: all of them are made ready first, and then sent one after the other with nothing in between,
+ * because between two system calls the processor's caches have forgotten what the program was about.
  *
  * What goes to one address one after the other with one length (and at most a shorter last one) leaves as one message
  * that the kernel, or the network card, cuts into datagrams again (UDP_SEGMENT, udp(7)); what the kernel had merged
@@ -34,7 +36,7 @@ import {
   type Syscalls,
   UDP_SEGMENT,
 } from "../ffi/mod.ts";
-import { BATCH } from "./inbox.ts";
+import { BATCH, countSegments } from "./inbox.ts";
 
 /** The kernel's UDP_MAX_SEGMENTS was 64 before it became 128 (linux/udp.h). */
 const MAX_SEGMENTS = 64;
@@ -61,9 +63,11 @@ export interface SendObserver {
    * @returns whether to try once more.
    */
   onSendError(errno: number, nameAt: number, payloadAt: number, length: number): boolean;
+  /** Some were given up. */
+  onLost(datagrams: number, bytes: number): void;
 }
 
-/** Messages for one socket, of one family and direction. */
+/** Messages of one family and direction. */
 export class Outbox {
   /** Of the last flush: what was handed to the kernel, and what was given up. */
   sentDatagrams = 0;
@@ -77,7 +81,9 @@ export class Outbox {
   readonly #isV4: boolean;
   /** Where the control message of the traffic class begins: behind the source, if there is one. */
   readonly #classAt: number;
-  /** By message: its destination, first piece, bytes, datagrams and bytes of each, as what was added. */
+  /** By message: its socket and who hears of it, destination, first piece, bytes, datagrams, and bytes of each. */
+  readonly #fds = new Int32Array(BATCH);
+  readonly #observers: (SendObserver | undefined)[] = new Array(BATCH).fill(undefined);
   readonly #names = new Int32Array(BATCH);
   readonly #firstPieces = new Int32Array(BATCH + 1);
   readonly #bytes = new Int32Array(BATCH);
@@ -109,18 +115,17 @@ export class Outbox {
     return this.#batch.length === 0;
   }
 
-  /** Whether it must be flushed before anything is added. */
-  get isFull(): boolean {
-    return this.#batch.isFull;
-  }
-
   /**
-   * Adds a datagram, or several of `segmentBytes` each (the last may be shorter) that were received as one.
+   * Adds a datagram, or several of `segmentBytes` each (the last may be shorter) that were received as one. There is room
+   * for what one inbox holds.
    *
+   * @param fd the socket that it leaves by, which stays open until the flush.
    * @param nameAt where the sockaddr it goes to lies; it and the payload stay as they are until the flush.
    * @param sourceAt where the sockaddr it comes from lies; without a source: any number.
    */
   add(
+    fd: number,
+    observer: SendObserver,
     nameAt: number,
     sourceAt: number,
     trafficClass: number,
@@ -128,7 +133,7 @@ export class Outbox {
     length: number,
     segmentBytes: number,
   ): void {
-    if (segmentBytes === 0 && this.#joins(nameAt, sourceAt, trafficClass, length)) {
+    if (segmentBytes === 0 && this.#joins(fd, nameAt, sourceAt, trafficClass, length)) {
       const last = this.#batch.length - 1;
       this.#batch.append(payloadAt, length);
       this.#rememberPiece(payloadAt, length);
@@ -145,10 +150,12 @@ export class Outbox {
     this.#firstPieces[message] = this.#pieces;
     this.#rememberPiece(payloadAt, length);
     const isMerged = segmentBytes > 0 && segmentBytes < length;
+    this.#fds[message] = fd;
+    this.#observers[message] = observer;
     this.#names[message] = nameAt;
     this.#bytes[message] = length;
     this.#segments[message] = isMerged ? segmentBytes : length;
-    this.#datagrams[message] = isMerged ? Math.ceil(length / segmentBytes) : 1;
+    this.#datagrams[message] = isMerged ? countSegments(length, segmentBytes) : 1;
     // An empty datagram is no segment.
     this.#open = !isMerged && length > 0;
     this.#lastClass = trafficClass;
@@ -158,31 +165,58 @@ export class Outbox {
   }
 
   /** Sends everything and forgets it. */
-  flush(fd: number, observer: SendObserver): void {
-    const batch = this.#batch, count = batch.length;
+  flush(): void {
+    const batch = this.#batch, fds = this.#fds, count = batch.length;
     this.sentDatagrams = this.sentBytes = this.lostDatagrams = 0;
     this.#firstPieces[count] = this.#pieces;
-    for (let at = 0, retried = -1; at < count;) {
-      const sent = batch.send(this.#sys, fd, at, SEND_FLAGS);
-      for (let i = 0; i < sent; i++) this.#countSent(at + i);
-      if (sent > 0) at += sent;
-      else if (sent === -EAGAIN) {
-        // The socket's buffer is full: what follows has no place in it either.
-        while (at < count) this.lostDatagrams += this.#datagrams[at++]!;
-      } else if (this.#datagrams[at]! > 1 && isAboutSegments(-sent)) this.#sendSingly(fd, at++, observer);
-      else if (this.#mayRetry(-sent, at, observer) && retried !== at) retried = at;
-      else this.lostDatagrams += this.#datagrams[at++]!;
+    for (let first = 0; first < count;) {
+      const fd = fds[first]!;
+      let end = first + 1;
+      while (end < count && fds[end] === fd) end++;
+      const sent = batch.send(this.#sys, fd, first, end, SEND_FLAGS);
+      if (sent < end - first) this.#recover(fd, first, end, sent);
+      first = end;
+    }
+    for (let message = 0; message < count; message++) {
+      this.sentDatagrams += this.#datagrams[message]!;
+      this.sentBytes += this.#bytes[message]!;
     }
     batch.clear();
     this.#pieces = 0;
     this.#open = false;
   }
 
+  /** Goes on after `sent`, which is less than all from `at` to before `end`. What is given up counts no more. */
+  #recover(fd: number, at: number, end: number, sent: number): void {
+    for (let result = sent, retried = -1;; result = this.#batch.send(this.#sys, fd, at, end, SEND_FLAGS)) {
+      if (result > 0) at += result;
+      else if (result === -EAGAIN) {
+        // The socket's buffer is full: what follows has no place in it either.
+        while (at < end) this.#loseWhole(at++);
+      } else if (this.#datagrams[at]! > 1 && isAboutSegments(-result)) this.#sendSingly(fd, at++);
+      else if (this.#mayRetry(-result, at) && retried !== at) retried = at;
+      else this.#loseWhole(at++);
+      if (at === end) return;
+    }
+  }
+
+  #loseWhole(message: number): void {
+    this.#lose(message, this.#datagrams[message]!, this.#bytes[message]!);
+  }
+
+  #lose(message: number, datagrams: number, bytes: number): void {
+    this.#datagrams[message] = this.#datagrams[message]! - datagrams;
+    this.#bytes[message] = this.#bytes[message]! - bytes;
+    this.lostDatagrams += datagrams;
+    this.#observers[message]!.onLost(datagrams, bytes);
+  }
+
   /** Whether a datagram can be one more segment of the last message. */
-  #joins(nameAt: number, sourceAt: number, trafficClass: number, length: number): boolean {
+  #joins(fd: number, nameAt: number, sourceAt: number, trafficClass: number, length: number): boolean {
     if (!this.#open || length === 0) return false;
     const last = this.#batch.length - 1;
-    return length <= this.#segments[last]! &&
+    return fd === this.#fds[last] &&
+      length <= this.#segments[last]! &&
       this.#datagrams[last]! < MAX_SEGMENTS &&
       this.#bytes[last]! + length <= MAX_MESSAGE_BYTES &&
       trafficClass === this.#lastClass &&
@@ -208,16 +242,11 @@ export class Outbox {
     this.#lengths[this.#pieces++] = length;
   }
 
-  #countSent(message: number): void {
-    this.sentDatagrams += this.#datagrams[message]!;
-    this.sentBytes += this.#bytes[message]!;
-  }
-
   /** @returns whether the error was not this message's own. */
-  #mayRetry(errno: number, message: number, observer: SendObserver): boolean {
+  #mayRetry(errno: number, message: number): boolean {
     // The queue of the network card, or memory, is short: lost, as it would be in a router.
     if (errno === ENOBUFS || errno === ENOMEM) return false;
-    return observer.onSendError(
+    return this.#observers[message]!.onSendError(
       errno,
       this.#names[message]!,
       this.#payloads[this.#firstPieces[message]!]!,
@@ -225,7 +254,7 @@ export class Outbox {
     );
   }
 
-  #sendSingly(fd: number, message: number, observer: SendObserver): void {
+  #sendSingly(fd: number, message: number): void {
     const single = this.#single, segment = this.#segments[message]!;
     const from = this.#batch.controlAt(message) >> 2;
     const controlBytes = this.#classAt + TRAFFIC_CLASS_SPACE;
@@ -238,22 +267,16 @@ export class Outbox {
         single.begin(this.#names[message]!, this.#isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES);
         single.append(payloadAt, length);
         single.setControlLength(controlBytes);
-        this.#sendOne(fd, this.#names[message]!, payloadAt, length, observer);
+        if (!this.#sendOne(fd, message, payloadAt, length)) this.#lose(message, 1, length);
       }
     }
   }
 
-  #sendOne(fd: number, nameAt: number, payloadAt: number, length: number, observer: SendObserver): void {
-    let sent = this.#single.send(this.#sys, fd, 0, SEND_FLAGS);
-    if (sent < 0 && sent !== -EAGAIN && observer.onSendError(-sent, nameAt, payloadAt, length)) {
-      sent = this.#single.send(this.#sys, fd, 0, SEND_FLAGS);
-    }
-    if (sent < 0) {
-      this.lostDatagrams++;
-      return;
-    }
-    this.sentDatagrams++;
-    this.sentBytes += length;
+  #sendOne(fd: number, message: number, payloadAt: number, length: number): boolean {
+    const sent = this.#single.send(this.#sys, fd, 0, 1, SEND_FLAGS);
+    if (sent > 0 || sent === -EAGAIN) return sent > 0;
+    const again = this.#observers[message]!.onSendError(-sent, this.#names[message]!, payloadAt, length);
+    return again && this.#single.send(this.#sys, fd, 0, 1, SEND_FLAGS) > 0;
   }
 
   /** Everything of the control messages that never changes. */

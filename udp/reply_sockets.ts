@@ -67,13 +67,13 @@ export class ReplySocket {
 /** All reply sockets of a worker. */
 export class ReplySockets extends Timer {
   readonly #context: UdpContext;
-  readonly #beforeClose: (socket: ReplySocket) => void;
+  readonly #beforeClose: () => void;
   readonly #sockets = new Map<number, ReplySocket>();
   readonly #queue = new SessionQueue<ReplySocket>();
   #last: ReplySocket | undefined;
 
-  /** @param beforeClose is told of each socket that is about to be closed. */
-  constructor(context: UdpContext, beforeClose: (socket: ReplySocket) => void) {
+  /** @param beforeClose is called when a socket is about to be closed, which something may wait for. */
+  constructor(context: UdpContext, beforeClose: () => void) {
     super();
     this.#context = context;
     this.#beforeClose = beforeClose;
@@ -175,7 +175,7 @@ export class ReplySockets extends Timer {
   }
 
   #close(socket: ReplySocket): void {
-    this.#beforeClose(socket);
+    this.#beforeClose();
     if (socket.fd >= 0) this.#context.sys.close(socket.fd);
     this.#sockets.delete(socket.key);
     this.#queue.remove(socket.entry);

@@ -31,6 +31,7 @@ import {
   Timer,
   UDP_GRO,
 } from "../ffi/mod.ts";
+import { countSegments } from "./inbox.ts";
 import type { Outbox, SendObserver } from "./outbox.ts";
 import { RemoteFilter } from "./remote_filter.ts";
 import { QueueEntry } from "./session_queue.ts";
@@ -69,7 +70,8 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   readonly #filter: RemoteFilter | undefined;
   /** When the client last sent something, or what else keeps the session alive happened. */
   #refreshTick: number;
-  #timeoutMs = SHORT_TIMEOUT_MS;
+  /** Whether it has only written to ports of short exchanges, and so ends soon. */
+  #isShort = true;
   /** What the socket's IP_MTU_DISCOVER was set to; undefined: the kernel's default, which is to fragment. */
   #dontFragment: boolean | undefined = undefined;
   #datagramsUp = 0;
@@ -101,7 +103,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     this.#filter = settings.filter === "endpoint" ? undefined : new RemoteFilter(settings.filter);
     this.#startMs = reactor.now;
     this.activeTick = this.#refreshTick = reactor.timers.tick;
-    reactor.timers.schedule(this, this.#timeoutMs);
+    reactor.timers.schedule(this, SHORT_TIMEOUT_MS);
   }
 
   /** Whether the session has ended. */
@@ -109,33 +111,27 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     return this.activeTick < 0;
   }
 
-  /** Takes the datagram that the inbox looks at, number `i` of its batch, to be sent by {@linkcode flush}. */
+  /** Puts the datagram that the inbox looks at, number `i` of its batch, into the outbox. */
   take(i: number): void {
     const { inbox, arena } = this.#context;
-    const up = this.#outbox;
-    const length = inbox.payloadLength(i), word = inbox.destinationAt >> 2;
+    const outbox = this.#outbox, { destinationAt, segmentBytes } = inbox;
+    const length = inbox.payloadLength(i), word = destinationAt >> 2;
     this.#filter?.add(arena.words, word);
-    if (this.#datagramsUp === 0 && up.isEmpty) this.#onFirst(word);
-    if (this.#timeoutMs !== this.#context.settings.idleTimeoutMs) this.#setTimeoutFor(arena.words[word]!);
-    const size = inbox.segmentBytes === 0 ? length : inbox.segmentBytes;
+    if (this.#datagramsUp === 0) this.#onFirst(word);
+    if (this.#isShort) this.#lengthen(arena.words[word]!);
+    const size = segmentBytes === 0 ? length : segmentBytes;
     if (size > ALWAYS_FITS_BYTES && inbox.dontFragment !== this.#dontFragment) {
       this.#setDontFragment(inbox.dontFragment);
     }
-    if (up.isFull) this.flush();
-    up.add(inbox.destinationAt, 0, inbox.trafficClass, inbox.payloadAt(i), length, inbox.segmentBytes);
+    outbox.add(this.fd, this, destinationAt, 0, inbox.trafficClass, inbox.payloadAt(i), length, segmentBytes);
+    this.#refreshTick = this.activeTick;
+    this.#datagramsUp += countSegments(length, segmentBytes);
+    this.#bytesUp += length;
   }
 
-  /** Sends what has been taken. */
-  flush(): void {
-    const up = this.#outbox;
-    if (up.isEmpty) return;
-    up.flush(this.fd, this);
-    this.activeTick = this.#refreshTick = this.#context.reactor.timers.tick;
-    this.#datagramsUp += up.sentDatagrams;
-    this.#bytesUp += up.sentBytes;
-    this.#context.count("udpDatagramsUp", up.sentDatagrams);
-    this.#context.count("udpBytesUp", up.sentBytes);
-    if (up.lostDatagrams > 0) this.#context.count("udpSendDropsUp", up.lostDatagrams);
+  onLost(datagrams: number, bytes: number): void {
+    this.#datagramsUp -= datagrams;
+    this.#bytesUp -= bytes;
   }
 
   onEvents(_fd: number, events: number): void {
@@ -150,11 +146,12 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
 
   override onTimer(): void {
     const { timers } = this.#context.reactor;
+    const timeoutMs = this.#isShort ? SHORT_TIMEOUT_MS : this.#context.settings.idleTimeoutMs;
     const idleMs = (timers.tick - this.#refreshTick) * TICK_MS;
-    if (idleMs >= this.#timeoutMs) {
+    if (idleMs >= timeoutMs) {
       this.#context.count("udpTimeouts");
       this.end({ reason: "idle-timeout", side: "proxy" });
-    } else timers.schedule(this, this.#timeoutMs - idleMs);
+    } else timers.schedule(this, timeoutMs - idleMs);
   }
 
   onSendError(errno: number, nameAt: number, payloadAt: number, length: number): boolean {
@@ -186,15 +183,16 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   }
 
   /** One datagram to another port than those of short exchanges makes it a session of the usual length. */
-  #setTimeoutFor(familyPort: number): void {
+  #lengthen(familyPort: number): void {
     const port = (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
     if (SHORT_PORTS.includes(port)) return;
-    this.#timeoutMs = this.#context.settings.idleTimeoutMs;
-    this.#context.reactor.timers.schedule(this, this.#timeoutMs);
+    this.#isShort = false;
+    this.#context.reactor.timers.schedule(this, this.#context.settings.idleTimeoutMs);
   }
 
   #setDontFragment(dontFragment: boolean): void {
-    this.flush();
+    // What waits there was taken under the old setting.
+    this.#context.flushOutboxes();
     this.#dontFragment = dontFragment;
     this.#setOption(
       this.#isV4() ? SOL_IP : SOL_IPV6,
@@ -239,7 +237,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
       if (!this.#accepts(i)) continue;
       answers.send(first, i);
       const length = inbox.payloadLength(i);
-      this.#datagramsDown += inbox.segmentBytes === 0 ? 1 : Math.ceil(length / inbox.segmentBytes);
+      this.#datagramsDown += countSegments(length, inbox.segmentBytes);
       this.#bytesDown += length;
     }
   }

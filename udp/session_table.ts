@@ -54,14 +54,6 @@ export function writeEndpoint(key: EndpointKey, words: Int32Array, at: number): 
   words[at + 6] = 0;
 }
 
-/** Whether two sockaddrs, at words `a` and `b`, are of one endpoint. */
-export function isSameEndpoint(words: Int32Array, a: number, b: number): boolean {
-  if (words[a] !== words[b]) return false;
-  if (!isV6(words[a]!)) return words[a + 1] === words[b + 1];
-  return words[a + 2] === words[b + 2] && words[a + 3] === words[b + 3] && words[a + 4] === words[b + 4] &&
-    words[a + 5] === words[b + 5];
-}
-
 /** A hash table of whatever carries its key. */
 export class SessionTable<Session extends { readonly key: EndpointKey }> {
   readonly #seed: number;

@@ -124,6 +124,20 @@ export class UdpContext {
     values[slot] = values[slot]! + by;
   }
 
+  /** Sends towards destinations what waits. */
+  flushOutboxes(): void {
+    this.#flush(this.outbox4);
+    this.#flush(this.outbox6);
+  }
+
+  #flush(outbox: Outbox): void {
+    if (outbox.isEmpty) return;
+    outbox.flush();
+    this.count("udpDatagramsUp", outbox.sentDatagrams);
+    this.count("udpBytesUp", outbox.sentBytes);
+    if (outbox.lostDatagrams > 0) this.count("udpSendDropsUp", outbox.lostDatagrams);
+  }
+
   /** 32 bits that nobody can guess. */
   random(): number {
     if (this.#randomLeft === 0) {
