@@ -103,7 +103,7 @@ class DatagramClientProgram {
   /** Sends what is in the buffer. @returns -errno of this datagram, not of earlier ones where those are queued. */
   #sendOne({ socket, queuesErrors }: OpenSocket, length: number, datagram: DatagramSpec): number {
     for (let attempt = 0;; attempt++) {
-      const n = this.#program.messages.send(socket.fd, length, datagram);
+      const n = this.#program.messages.send(socket, length, datagram);
       const isOwn = n >= 0 || !queuesErrors || attempt === MAX_ATTEMPTS;
       // An error that has come for an earlier one fails the next call, and its entry tells the same.
       if (isOwn || this.#program.clearError(socket) === 0 && attempt > 0) return n;

@@ -7,8 +7,6 @@
  * @module
  */
 import {
-  AF_INET,
-  AF_INET6,
   Arena,
   type Block,
   CmsgEncoder,
@@ -48,7 +46,7 @@ import {
 } from "../../net/mod.ts";
 
 // linux/in.h
-const IP_RECVFRAGSIZE = 25;
+export const IP_RECVFRAGSIZE = 25;
 /** struct msghdr, in 32-bit words: name, namelen, iov, iovlen, control, controllen, flags. */
 const MSGHDR = {
   bytes: 56,
@@ -66,6 +64,12 @@ export const PAYLOAD_BYTES = 64 * 1024;
 /** struct sock_extended_err, before the address of who complained. */
 const EXTENDED_ERROR_BYTES = 16;
 const ORIGINS = ["none", "local", "icmp", "icmp6"] as const;
+
+/** A socket; control messages have another form for each family. */
+export interface DatagramDescriptor {
+  readonly fd: number;
+  readonly isV4: boolean;
+}
 
 /** What goes with a datagram that is sent; its bytes are the first ones of `payload`. */
 export interface OutgoingMessage {
@@ -120,6 +124,8 @@ export class DatagramMessages {
   readonly payload: Block = this.arena.allocate(PAYLOAD_BYTES);
   /** The sockaddr that a datagram came from. */
   readonly name: Block = this.arena.allocate(SOCKADDR_IN6_BYTES);
+  /** An option's value, or a length. */
+  readonly value: Block = this.arena.allocate(4);
   readonly #header: Block = this.arena.allocate(MSGHDR.bytes);
   readonly #vector: Block = this.arena.allocate(16);
   readonly #control: Block = this.arena.allocate(CONTROL_BYTES);
@@ -141,7 +147,7 @@ export class DatagramMessages {
   }
 
   /** Sends the first `bytes` of `payload`. @returns bytes sent, or -errno. */
-  send(fd: number, bytes: number, message: OutgoingMessage): number {
+  send({ fd, isV4 }: DatagramDescriptor, bytes: number, message: OutgoingMessage): number {
     const { words } = this.#header;
     this.#vector.words[2] = bytes;
     words[MSGHDR.nameLength] = message.to === undefined
@@ -149,7 +155,7 @@ export class DatagramMessages {
       : encodeSockaddr(parseEndpoint(message.to)!, this.name.bytes);
     this.#encoder.start(0, CONTROL_BYTES);
     if (message.source !== undefined) this.#pushSource(message.source);
-    if (message.tos !== undefined) this.#pushTos(fd, message.tos);
+    if (message.tos !== undefined) this.#pushTos(isV4, message.tos);
     if (message.segment !== undefined) {
       const at = this.#encoder.push(SOL_UDP, UDP_SEGMENT, 2);
       this.#control.bytes.set([message.segment & 0xff, message.segment >> 8], at);
@@ -175,22 +181,9 @@ export class DatagramMessages {
     this.#control.bytes.set(address, at);
   }
 
-  #pushTos(fd: number, tos: number): void {
-    const isV4 = this.familyOf(fd) === AF_INET;
+  #pushTos(isV4: boolean, tos: number): void {
     const at = isV4 ? this.#encoder.push(SOL_IP, IP_TOS, 4) : this.#encoder.push(SOL_IPV6, IPV6_TCLASS, 4);
     this.#control.bytes[at] = tos;
-  }
-
-  readonly #families = new Map<number, number>();
-
-  /** Says of which family a descriptor is: control messages have another form for each. */
-  setFamily(fd: number, family: typeof AF_INET | typeof AF_INET6): void {
-    this.#families.set(fd, family);
-  }
-
-  /** AF_INET or AF_INET6. */
-  familyOf(fd: number): number {
-    return this.#families.get(fd)!;
   }
 
   /** Takes the next datagram into `payload` and `name`, without a look at control data. @returns bytes, or -errno. */

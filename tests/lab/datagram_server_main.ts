@@ -5,7 +5,7 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { AF_INET, SOCKADDR_IN6_BYTES, SOCKADDR_IN_BYTES } from "../../ffi/mod.ts";
+import { SOCKADDR_IN6_BYTES, SOCKADDR_IN_BYTES } from "../../ffi/mod.ts";
 import { parseEndpoint } from "../../net/mod.ts";
 import { answerQuery, answerStatus } from "./datagram_answers.ts";
 import { ANSWER, isWhole, REQUEST, SeenNumbers, writeLoad } from "./datagram_load.ts";
@@ -99,7 +99,7 @@ class DatagramServerProgram {
     const { messages } = this.#program;
     switch (this.#spec.kind) {
       case "echo":
-        messages.send(socket.fd, bytes, { to: from, source: asked, tos: this.#spec.tos ?? tos });
+        messages.send(socket, bytes, { to: from, source: asked, tos: this.#spec.tos ?? tos });
         return;
       case "mapping":
         this.#answerMapping(socket, from, asked!, bytes);
@@ -129,7 +129,7 @@ class DatagramServerProgram {
     const { messages } = this.#program;
     const bytes = typeof answer === "string" ? new TextEncoder().encode(answer) : answer;
     messages.payload.bytes.set(bytes);
-    messages.send(socket.fd, bytes.length, { to, source });
+    messages.send(socket, bytes.length, { to, source });
   }
 
   /** What has just been received, as text. */
@@ -149,8 +149,8 @@ class DatagramServerProgram {
       const here = parseEndpoint(from)!;
       // A port that was asked for at every address answers from every address.
       if (here.port === this.#port && portOf(socket) === this.#port) {
-        messages.send(socket.fd, payload.length, { to: mapped, source: here.address.text });
-      } else messages.send(this.#openElsewhere(from).fd, payload.length, { to: mapped });
+        messages.send(socket, payload.length, { to: mapped, source: here.address.text });
+      } else messages.send(this.#openElsewhere(from), payload.length, { to: mapped });
     }
   }
 
@@ -166,7 +166,7 @@ class DatagramServerProgram {
   #takeLoad(socket: DatagramSocket): void {
     const { messages } = this.#program;
     const { payload, name } = messages;
-    const isV4 = messages.familyOf(socket.fd) === AF_INET;
+    const { isV4 } = socket;
     for (;;) {
       const bytes = messages.receiveBytes(socket.fd);
       if (bytes < 0) {

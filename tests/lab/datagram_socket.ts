@@ -40,10 +40,9 @@ import {
   UDP_GRO,
 } from "../../ffi/mod.ts";
 import { formatEndpoint, parseEndpoint } from "../../net/mod.ts";
-import type { DatagramMessages } from "./datagram_message.ts";
+import { type DatagramDescriptor, type DatagramMessages, IP_RECVFRAGSIZE } from "./datagram_message.ts";
 
 // linux/in.h, linux/in6.h
-const IP_RECVFRAGSIZE = 25;
 const IP_FREEBIND = 15;
 const IPV6_FREEBIND = 78;
 const IPV6_CHECKSUM = 7;
@@ -87,8 +86,7 @@ export interface DatagramSocketOptions {
 }
 
 /** An open socket. Sends block while its buffer is full; receiving never does. */
-export interface DatagramSocket {
-  readonly fd: number;
+export interface DatagramSocket extends DatagramDescriptor {
   readonly local: string;
 }
 
@@ -97,17 +95,14 @@ export function openDatagramSocket(
   messages: DatagramMessages,
   options: DatagramSocketOptions,
 ): DatagramSocket {
-  const { sys, arena } = messages;
+  const { sys, name, value } = messages;
   const endpoint = parseEndpoint(options.from ?? options.to ?? "");
   if (endpoint === undefined) {
     throw new TypeError(`datagram socket: no endpoint in ${JSON.stringify(options)}`);
   }
   const isV4 = endpoint.address.family === 4;
   const type = (options.raw === true ? SOCK_RAW : SOCK_DGRAM) | SOCK_CLOEXEC;
-  const family = isV4 ? AF_INET : AF_INET6;
-  const fd = checked("socket", sys.socket(family, type, IPPROTO_UDP));
-  messages.setFamily(fd, family);
-  const value = arena.allocate(4), name = arena.allocate(SOCKADDR_IN6_BYTES);
+  const fd = checked("socket", sys.socket(isV4 ? AF_INET : AF_INET6, type, IPPROTO_UDP));
   const set = (level: number, option: number, setting: number | boolean | undefined) => {
     if (setting === undefined || setting === false) return;
     value.words[0] = Number(setting);
@@ -141,7 +136,11 @@ export function openDatagramSocket(
     }
     value.words[0] = SOCKADDR_IN6_BYTES;
     checked("getsockname", sys.getsockname(fd, name.pointer, value.pointer));
-    return { fd, local: formatEndpoint(decodeSockaddr(name.bytes.slice(0, sockaddrLength(name.bytes)))!) };
+    return {
+      fd,
+      isV4,
+      local: formatEndpoint(decodeSockaddr(name.bytes.slice(0, sockaddrLength(name.bytes)))!),
+    };
   } catch (error) {
     sys.close(fd);
     throw error;
