@@ -120,3 +120,28 @@ async function assertAll(
     assertEquals([each.from, each.sha256], [from, seededSha256(n, lengths[n]!)], `${what}: ${n}`);
   }
 }
+
+for (const limit of ["--max-sessions", "--max-sessions-per-client"]) {
+  labTest(
+    `udp batches: ${limit}: sessions that make room for each other lose nothing of what is in a batch`,
+    async () => {
+      const others = limit === "--max-sessions" ? ["--max-sessions-per-client", "0"] : [];
+      await using site = await DatagramSite.start({ flags: ["--workers", "1", limit, "1", ...others] });
+      const server = await site.internet.serveDatagrams({ kind: "mute" });
+      for (const family of FAMILIES) {
+        const sockets = [await site.open(family.client, 40_000), await site.open(family.client, 40_001)];
+        const to = endpoint(family.server, server.port);
+        const turns = [0, 1, 0, 0, 1, 1, 1, 0, 1, 0, 1, 0, 0, 0, 1, 1];
+        await meanwhile(site, async () => {
+          for (const [n, turn] of turns.entries()) await sockets[turn]!.send({ to, text: `${n}` });
+        });
+        for (const [n, turn] of turns.entries()) {
+          const { from, text } = await server.received();
+          assertEquals([text, from], [`${n}`, endpoint(family.wan, sockets[turn]!.port)]);
+        }
+      }
+      const totals = await site.stop();
+      assertEquals([totals.udpDatagramsUp, totals.udpSendDropsUp, totals.udpSourcePortChanged], [32, 0, 0]);
+    },
+  );
+}
