@@ -123,6 +123,14 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     }
   }
 
+  /**
+   * Closes the reply socket whose port is that of a sockaddr which begins with this word. @returns whether there was
+   * one.
+   */
+  giveUpPort(familyPort: number): boolean {
+    return this.#sockets.closePort(familyPort);
+  }
+
   /** Sends all that waits. */
   flush(): void {
     this.#flush(this.#outbox4);

@@ -85,14 +85,20 @@ export class ReplySockets extends Timer {
    * @returns undefined when there is none and none could be opened; that has been told.
    */
   find(words: Int32Array, at: number): ReplySocket | undefined {
-    const familyPort = words[at]!;
-    // The port as it lies in memory.
-    const key = familyPort >>> 16 | ((familyPort & 0xffff) === AF_INET6 ? V6_KEY : 0);
+    const key = keyOf(words[at]!);
     let socket = this.#last;
     if (socket === undefined || socket.key !== key) socket = this.#sockets.get(key) ?? this.#open(key);
     this.#last = socket;
     if (socket !== undefined) socket.activeTick = this.#context.reactor.timers.tick;
     return socket;
+  }
+
+  /** Closes the socket of a family and port, as the first word of a sockaddr holds them. @returns whether it was open. */
+  closePort(familyPort: number): boolean {
+    const socket = this.#sockets.get(keyOf(familyPort));
+    if (socket === undefined || socket.fd < 0) return false;
+    this.#close(socket);
+    return true;
   }
 
   /** Closes what has not been used for long. */
@@ -182,4 +188,9 @@ export class ReplySockets extends Timer {
     if (this.#last === socket) this.#last = undefined;
     this.#context.count("udpReplySocketsNow", -1);
   }
+}
+
+/** Of the first word of a sockaddr: the port as it lies in memory, and a bit for the family. */
+function keyOf(familyPort: number): number {
+  return familyPort >>> 16 | ((familyPort & 0xffff) === AF_INET6 ? V6_KEY : 0);
 }

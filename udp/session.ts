@@ -60,7 +60,7 @@ export interface SessionOwner {
 }
 
 /** A client endpoint that sends, or has sent not long ago. */
-export class Session extends Timer implements EventHandler, Deferred, SendObserver {
+export class Session extends Timer implements EndpointKey, EventHandler, Deferred, SendObserver {
   // In the order in which they lie in memory: what each datagram touches comes first, and together.
   readonly fd: number;
   /** When anything was last carried, in ticks of the timer wheel; -1: the session has ended. */
@@ -78,7 +78,12 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   #bytesUp = 0;
   #datagramsDown = 0;
   #bytesDown = 0;
-  readonly key: EndpointKey;
+  // Its client.
+  readonly familyPort: number;
+  readonly address0: number;
+  readonly address1: number;
+  readonly address2: number;
+  readonly address3: number;
   /** The slot this session is counted in, see flow/client_limit.ts. */
   readonly clientSlot: number;
   /** Place among all sessions, and among those of its client. */
@@ -91,12 +96,16 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   /** sockaddr of the first destination; kept only when the session's end will be reported. */
   #destination: Uint8Array | undefined = undefined;
 
-  constructor(context: UdpContext, owner: SessionOwner, key: EndpointKey, fd: number, clientSlot: number) {
+  constructor(context: UdpContext, owner: SessionOwner, client: EndpointKey, fd: number, clientSlot: number) {
     super();
     const { reactor, settings } = context;
     this.#context = context;
     this.#owner = owner;
-    this.key = key;
+    this.familyPort = client.familyPort;
+    this.address0 = client.address0;
+    this.address1 = client.address1;
+    this.address2 = client.address2;
+    this.address3 = client.address3;
     this.fd = fd;
     this.clientSlot = clientSlot;
     this.#outbox = this.#isV4() ? context.outbox4 : context.outbox6;
@@ -174,7 +183,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   }
 
   #isV4(): boolean {
-    return (this.key.familyPort & 0xffff) === AF_INET;
+    return (this.familyPort & 0xffff) === AF_INET;
   }
 
   #onFirst(word: number): void {
@@ -231,7 +240,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
     if (count >= STREAM_BATCH && !this.#isStream) this.#becomeStream();
     this.activeTick = reactor.timers.tick;
     if (settings.refreshInbound) this.#refreshTick = this.activeTick;
-    const first = answers.begin(this.key, count);
+    const first = answers.begin(this, count);
     for (let i = first; i < first + count; i++) {
       inbox.look(i);
       if (!this.#accepts(i)) continue;
@@ -265,7 +274,7 @@ export class Session extends Timer implements EventHandler, Deferred, SendObserv
   #report(end: SessionEnd): void {
     const { onFlow, sys, address, length, client, reactor } = this.#context;
     if (onFlow === undefined || this.#destination === undefined) return;
-    writeEndpoint(this.key, client.words, 0);
+    writeEndpoint(this, client.words, 0);
     // Which address datagrams to there leave from is known to a socket that is connected to it.
     address.bytes.set(this.#destination);
     length.words[0] = SOCKADDR_IN6_BYTES;

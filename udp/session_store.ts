@@ -75,7 +75,7 @@ export class SessionStore implements SessionOwner {
   onSessionEnd(session: Session): void {
     this.#table.remove(session);
     this.#all.remove(session.entry);
-    const client = clientKey(session.key), queue = this.#byClient.get(client);
+    const client = clientKey(session), queue = this.#byClient.get(client);
     if (queue !== undefined) {
       queue.remove(session.clientEntry);
       if (queue.isEmpty) this.#byClient.delete(client);
@@ -103,7 +103,7 @@ export class SessionStore implements SessionOwner {
     this.#table.add(session);
     this.#all.push(session.entry);
     if (this.#context.clientLimit !== undefined) {
-      const client = clientKey(session.key);
+      const client = clientKey(session);
       let queue = this.#byClient.get(client);
       if (queue === undefined) this.#byClient.set(client, queue = new SessionQueue());
       queue.push(session.clientEntry);
@@ -114,8 +114,8 @@ export class SessionStore implements SessionOwner {
 
   /** The client's sockaddr in memory that the next call may write to. */
   #copyName(nameAt: number): Uint8Array {
-    const { address, arena } = this.#context;
-    address.bytes.set(arena.bytes.subarray(nameAt, nameAt + SOCKADDR_IN6_BYTES));
+    const { address, arena: { words } } = this.#context;
+    for (let i = 0; i < SOCKADDR_IN6_BYTES >> 2; i++) address.words[i] = words[(nameAt >> 2) + i]!;
     return address.bytes;
   }
 

@@ -3,7 +3,7 @@
  * words of the received sockaddr are compared where they lie, with words that lie side by side. In a worker with
  * thousands of sessions each line of memory that is touched has to be fetched, and costs more than the hash.
  *
- * Open addressing with linear probing, at most half full; what is removed is closed up behind, so that there are no
+ * Open addressing with linear probing, at most three quarters full; what is removed is closed up behind, so that there are no
  * tombstones. The hash is seeded: a client cannot choose ports and addresses that collide.
  *
  * @module
@@ -54,8 +54,8 @@ export function writeEndpoint(key: EndpointKey, words: Int32Array, at: number): 
   words[at + 6] = 0;
 }
 
-/** A hash table of whatever carries its key. */
-export class SessionTable<Session extends { readonly key: EndpointKey }> {
+/** A hash table of whatever is its own key. */
+export class SessionTable<Session extends EndpointKey> {
   readonly #seed: number;
   #keys = new Int32Array(LEAST_SLOTS << SLOT_SHIFT);
   #sessions: (Session | null)[] = new Array(LEAST_SLOTS).fill(null);
@@ -86,7 +86,7 @@ export class SessionTable<Session extends { readonly key: EndpointKey }> {
 
   /** Adds a session whose client has none. */
   add(session: Session): void {
-    if (2 * (this.#size + 1) > this.#sessions.length) this.#resize(2 * this.#sessions.length);
+    if (4 * (this.#size + 1) > 3 * this.#sessions.length) this.#resize(2 * this.#sessions.length);
     this.#place(session);
     this.#size++;
   }
@@ -94,13 +94,13 @@ export class SessionTable<Session extends { readonly key: EndpointKey }> {
   /** Takes out a session that is in the table. */
   remove(session: Session): void {
     const mask = this.#sessions.length - 1;
-    let hole = this.#slotFor(session.key);
+    let hole = this.#slotFor(session);
     this.#size--;
     // Whoever was pushed on past the hole moves up into it, and leaves the next one.
     for (let slot = (hole + 1) & mask;; slot = (slot + 1) & mask) {
       const next = this.#sessions[slot]!;
       if (next === null) break;
-      const staysReachable = ((slot - this.#home(next.key)) & mask) < ((slot - hole) & mask);
+      const staysReachable = ((slot - this.#home(next)) & mask) < ((slot - hole) & mask);
       if (staysReachable) continue;
       this.#put(hole, next);
       hole = slot;
@@ -135,11 +135,11 @@ export class SessionTable<Session extends { readonly key: EndpointKey }> {
   }
 
   #place(session: Session): void {
-    this.#put(this.#slotFor(session.key), session);
+    this.#put(this.#slotFor(session), session);
   }
 
   #put(slot: number, session: Session): void {
-    const { familyPort, address0, address1, address2, address3 } = session.key;
+    const { familyPort, address0, address1, address2, address3 } = session;
     const keys = this.#keys, at = slot << SLOT_SHIFT;
     keys[at] = familyPort;
     keys[at + 1] = address0;

@@ -34,14 +34,14 @@ Deno.test("session table: does what a map would do, through any order of adding 
   });
   fc.assert(
     fc.property(steps, fc.integer(), (steps, seed) => {
-      const table = new SessionTable<{ key: EndpointKey; text: string }>(seed);
-      const model = new Map<string, { key: EndpointKey; text: string }>();
+      const table = new SessionTable<EndpointKey & { text: string }>(seed);
+      const model = new Map<string, EndpointKey & { text: string }>();
       for (const [step, text] of steps) {
         const words = sockaddrWords(text), known = model.get(text);
         assertEquals(table.find(words, 0), known);
         if (step === "find") continue;
         if (known === undefined) {
-          const session = { key: endpointKey(words, 0), text };
+          const session = { ...endpointKey(words, 0), text };
           table.add(session);
           model.set(text, session);
         } else {

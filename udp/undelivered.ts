@@ -22,9 +22,8 @@ import type { UdpContext } from "./worker_context.ts";
 const MAX_ERRORS = 64;
 
 /** A client and its socket towards destinations. */
-interface Sender {
+interface Sender extends EndpointKey {
   readonly fd: number;
-  readonly key: EndpointKey;
 }
 
 /** One worker's. */
@@ -99,8 +98,8 @@ export class Undelivered {
     this.#icmp.close();
   }
 
-  #writeClient({ key }: Sender): void {
-    writeEndpoint(key, this.#context.client.words, 0);
+  #writeClient(sender: Sender): void {
+    writeEndpoint(sender, this.#context.client.words, 0);
   }
 
   #tell(sender: Sender, errno: number, nameAt: number, payloadAt: number, length: number): void {

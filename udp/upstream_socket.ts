@@ -88,6 +88,8 @@ function bindNear(context: UdpContext, fd: number): number {
   // A listening port of ours may be free while its worker is restarted, which needs it.
   const isOurs = wanted >= settings.firstPort && wanted < settings.firstPort + settings.workers;
   let result = isOurs && settings.source === "own" ? -EADDRINUSE : bindTo(context, fd);
+  // For answers from there a reply socket is opened again, and then the port is shared.
+  if (result === -EADDRINUSE && context.answers.giveUpPort(address.words[0]!)) result = bindTo(context, fd);
   if (!isTaken(result)) return result;
   context.count("udpSourcePortChanged");
   for (let i = 0; i < PARITY_TRIES && isTaken(result); i++) {
