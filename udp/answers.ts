@@ -20,7 +20,7 @@ import type { ReplySender } from "../flow/mod.ts";
 import { BATCH, Inbox, INBOX_BYTES } from "./inbox.ts";
 import { Outbox, OUTBOX_BYTES, type SendObserver } from "./outbox.ts";
 import { RAW_REPLY_BYTES, RawReply } from "./raw_reply.ts";
-import { ReplySockets } from "./reply_sockets.ts";
+import { type PortHolder, ReplySockets } from "./reply_sockets.ts";
 import { type EndpointKey, writeEndpoint } from "./session_table.ts";
 import type { UdpContext } from "./worker_context.ts";
 
@@ -121,6 +121,11 @@ export class Answers implements Deferred, ReplySender, SendObserver {
       outbox.add(socket.fd, this, this.#client.offset, this.#source.offset, tos, payloadOffset, length, 0);
       this.#flush(outbox);
     }
+  }
+
+  /** Says whose ports reply sockets may share. */
+  sharePortsOf(holder: PortHolder): void {
+    this.#sockets.sharePortsOf(holder);
   }
 
   /**

@@ -49,6 +49,12 @@ const SEND_BUFFER_BYTES = 1 << 20;
 const V6_KEY = 1 << 16;
 const PORT_BITS = V6_KEY - 1;
 
+/** Whose sockets may be in the way of a reply socket. */
+export interface PortHolder {
+  /** Lets sockets bound to the port of a sockaddr that begins with this word share it. @returns whether there are any. */
+  sharePort(familyPort: number): boolean;
+}
+
 /** A source port of one family. */
 export class ReplySocket {
   /** -1: the port is another program's (raw_reply.ts answers). */
@@ -71,12 +77,18 @@ export class ReplySockets extends Timer {
   readonly #sockets = new Map<number, ReplySocket>();
   readonly #queue = new SessionQueue<ReplySocket>();
   #last: ReplySocket | undefined;
+  #portHolder: PortHolder | undefined;
 
   /** @param beforeClose is called when a socket is about to be closed, which something may wait for. */
   constructor(context: UdpContext, beforeClose: () => void) {
     super();
     this.#context = context;
     this.#beforeClose = beforeClose;
+  }
+
+  /** Says who is asked to share a port that cannot be had. */
+  sharePortsOf(holder: PortHolder): void {
+    this.#portHolder = holder;
   }
 
   /**
@@ -125,6 +137,7 @@ export class ReplySockets extends Timer {
       this.#close(this.#queue.oldest()!);
       fd = this.#openSocket(key);
     }
+    if (fd === -EADDRINUSE && this.#portHolder?.sharePort(familyPortOf(key))) fd = this.#openSocket(key);
     if (fd === -EADDRINUSE || fd === -EACCES) {
       const port = sockaddrPort(context.value.bytes);
       context.warn("reply-port-taken", `port ${port}: ${errnoName(-fd)}: answers go through a raw socket`);
@@ -193,4 +206,9 @@ export class ReplySockets extends Timer {
 /** Of the first word of a sockaddr: the port as it lies in memory, and a bit for the family. */
 function keyOf(familyPort: number): number {
   return familyPort >>> 16 | ((familyPort & 0xffff) === AF_INET6 ? V6_KEY : 0);
+}
+
+/** What {@linkcode keyOf} was made from. */
+function familyPortOf(key: number): number {
+  return (key & PORT_BITS) << 16 | ((key & V6_KEY) === 0 ? AF_INET : AF_INET6);
 }

@@ -43,6 +43,11 @@ export const WATCHED = EPOLLIN | EPOLLERR;
 
 /** Batches of one turn, before other sockets have theirs. */
 const ROUNDS = 4;
+/**
+ * A session that has never brought so many datagrams at once, nor one so long, has never filled a socket's buffer:
+ * what was dropped there need not be asked.
+ */
+const BURST = 4, LONG_BYTES = 2048;
 /** A socket that has brought so many datagrams at once carries a stream, and gets what streams need. */
 const STREAM_BATCH = 16;
 const STREAM_BUFFER_BYTES = 4 << 20;
@@ -92,6 +97,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   readonly #owner: SessionOwner;
   readonly #startMs: number;
   #isStream = false;
+  #mayHaveDropped = false;
   #deferred = false;
   /** sockaddr of the first destination; kept only when the session's end will be reported. */
   #destination: Uint8Array | undefined = undefined;
@@ -169,17 +175,21 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
 
   /** Ends the session and closes its socket. */
   end(end: SessionEnd): void {
-    const { reactor, sys, value, length } = this.#context;
+    const { reactor, sys } = this.#context;
     reactor.timers.cancel(this);
-    length.words[0] = MEMINFO_BYTES;
-    if (sys.getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) === 0) {
-      this.#context.count("udpReceiveDrops", value.words[MEMINFO_DROPS]!);
-    }
+    if (this.#mayHaveDropped) this.#countDrops();
     this.#report(end);
     reactor.forget(this.fd);
     sys.close(this.fd);
     this.#owner.onSessionEnd(this);
     this.activeTick = -1;
+  }
+
+  #countDrops(): void {
+    const { sys, value, length } = this.#context;
+    length.words[0] = MEMINFO_BYTES;
+    if (sys.getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) < 0) return;
+    this.#context.count("udpReceiveDrops", value.words[MEMINFO_DROPS]!);
   }
 
   #isV4(): boolean {
@@ -237,6 +247,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   #passDown(count: number): void {
     const { answers, reactor, settings } = this.#context;
     const { inbox } = answers;
+    if (count >= BURST) this.#mayHaveDropped = true;
     if (count >= STREAM_BATCH && !this.#isStream) this.#becomeStream();
     this.activeTick = reactor.timers.tick;
     if (settings.refreshInbound) this.#refreshTick = this.activeTick;
@@ -246,6 +257,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
       if (!this.#accepts(i)) continue;
       answers.send(first, i);
       const length = inbox.payloadLength(i);
+      if (length > LONG_BYTES) this.#mayHaveDropped = true;
       this.#datagramsDown += countSegments(length, inbox.segmentBytes);
       this.#bytesDown += length;
     }

@@ -6,8 +6,19 @@
  *
  * @module
  */
-import { AF_INET, EMFILE, ENFILE, ENOBUFS, ENOMEM, errnoName, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
+import {
+  AF_INET,
+  EMFILE,
+  ENFILE,
+  ENOBUFS,
+  ENOMEM,
+  errnoName,
+  SO_REUSEADDR,
+  SOCKADDR_IN6_BYTES,
+  SOL_SOCKET,
+} from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
+import type { PortHolder } from "./reply_sockets.ts";
 import { Session, type SessionOwner, WATCHED } from "./session.ts";
 import { SessionQueue } from "./session_queue.ts";
 import { type EndpointKey, endpointKey, SessionTable } from "./session_table.ts";
@@ -19,15 +30,23 @@ import type { SessionEnd, UdpContext } from "./worker_context.ts";
 type ClientKey = number | string;
 
 /** The sessions of one worker. */
-export class SessionStore implements SessionOwner {
+export class SessionStore implements SessionOwner, PortHolder {
   readonly #context: UdpContext;
   readonly #table: SessionTable<Session>;
   readonly #all = new SessionQueue<Session>();
   readonly #byClient = new Map<ClientKey, SessionQueue<Session>>();
 
+  /** What is said at the two limits: made once, since it may be said for every datagram. */
+  readonly #fullDetail: string;
+  readonly #clientFullDetail: string;
+
   constructor(context: UdpContext) {
+    const { maxSessions, maxSessionsPerClient } = context.settings;
     this.#context = context;
     this.#table = new SessionTable(context.random() | 0);
+    this.#fullDetail = `${maxSessions} sessions of one worker: the oldest idle one goes`;
+    this.#clientFullDetail = `one client has ${maxSessionsPerClient} sessions`;
+    context.answers.sharePortsOf(this);
   }
 
   get size(): number {
@@ -48,10 +67,7 @@ export class SessionStore implements SessionOwner {
     const context = this.#context;
     if (this.size >= context.settings.maxSessions) {
       this.#evict(this.#all, "udpEvictedLimit");
-      context.warn(
-        "session-limit",
-        `${context.settings.maxSessions} sessions of one worker: the oldest idle one goes`,
-      );
+      context.warn("session-limit", this.#fullDetail);
     }
     const key = endpointKey(context.arena.words, nameAt >> 2);
     const slot = this.#admit(key, nameAt);
@@ -82,6 +98,23 @@ export class SessionStore implements SessionOwner {
     }
     this.#context.clientLimit?.release(session.clientSlot);
     this.#context.count("udpSessionsNow", -1);
+  }
+
+  /**
+   * Lets a reply socket have the port that sessions are bound to: those whose client has this family and port, which
+   * most are. Set after their bind, it lets no two sessions share one.
+   *
+   * @returns whether there is one.
+   */
+  sharePort(familyPort: number): boolean {
+    const { sys, one } = this.#context;
+    let some = false;
+    for (const session of this.#table) {
+      if (session.familyPort !== familyPort) continue;
+      some = true;
+      sys.setsockopt(session.fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4);
+    }
+    return some;
   }
 
   /** Ends every session that has carried nothing for so long. */
@@ -121,20 +154,16 @@ export class SessionStore implements SessionOwner {
 
   /** Counts the session against its client's limit. @returns its slot, or REFUSED. */
   #admit(key: EndpointKey, nameAt: number): number {
-    const { clientLimit, settings } = this.#context;
+    const { clientLimit } = this.#context;
     if (clientLimit === undefined) return UNCOUNTED;
     let slot = clientLimit.acquire(this.#copyName(nameAt));
     if (slot !== REFUSED) return slot;
-    const detail = `one client has ${settings.maxSessionsPerClient} sessions`;
     // Its other sessions may all be with other workers, who cannot be asked.
     const own = this.#byClient.get(clientKey(key));
     if (own !== undefined && this.#evict(own, "udpEvictedClientLimit")) {
       slot = clientLimit.acquire(this.#copyName(nameAt));
     }
-    this.#context.warn(
-      "session-client-limit",
-      slot === REFUSED ? detail : `${detail}: its oldest idle one goes`,
-    );
+    this.#context.warn("session-client-limit", this.#clientFullDetail);
     if (slot === REFUSED) this.#context.count("udpRefusedClientLimit");
     return slot;
   }

@@ -98,11 +98,11 @@ export class SessionTable<Session extends EndpointKey> {
     this.#size--;
     // Whoever was pushed on past the hole moves up into it, and leaves the next one.
     for (let slot = (hole + 1) & mask;; slot = (slot + 1) & mask) {
-      const next = this.#sessions[slot]!;
-      if (next === null) break;
-      const staysReachable = ((slot - this.#home(next)) & mask) < ((slot - hole) & mask);
+      if (this.#keys[slot << SLOT_SHIFT] === 0) break;
+      const staysReachable = ((slot - this.#home(slot)) & mask) < ((slot - hole) & mask);
       if (staysReachable) continue;
-      this.#put(hole, next);
+      this.#keys.copyWithin(hole << SLOT_SHIFT, slot << SLOT_SHIFT, (slot + 1) << SLOT_SHIFT);
+      this.#sessions[hole] = this.#sessions[slot]!;
       hole = slot;
     }
     this.#sessions[hole] = null;
@@ -135,11 +135,8 @@ export class SessionTable<Session extends EndpointKey> {
   }
 
   #place(session: Session): void {
-    this.#put(this.#slotFor(session), session);
-  }
-
-  #put(slot: number, session: Session): void {
     const { familyPort, address0, address1, address2, address3 } = session;
+    const slot = this.#slotFor(session);
     const keys = this.#keys, at = slot << SLOT_SHIFT;
     keys[at] = familyPort;
     keys[at + 1] = address0;
@@ -156,8 +153,11 @@ export class SessionTable<Session extends EndpointKey> {
     for (const session of before) if (session !== null) this.#place(session);
   }
 
-  #home({ familyPort, address0, address1, address2, address3 }: EndpointKey): number {
-    return this.#hash(familyPort, address0, address1, address2, address3) & (this.#sessions.length - 1);
+  /** Where the session in this slot would be if it were alone. */
+  #home(slot: number): number {
+    const keys = this.#keys, at = slot << SLOT_SHIFT;
+    const hash = this.#hash(keys[at]!, keys[at + 1]!, keys[at + 2]!, keys[at + 3]!, keys[at + 4]!);
+    return hash & (this.#sessions.length - 1);
   }
 
   /** Rounds of MurmurHash3's block function and its finalizer. */

@@ -20,7 +20,6 @@ import {
   IPV6_V6ONLY,
   setSockaddrPort,
   SO_MARK,
-  SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
@@ -58,8 +57,6 @@ export function openUpstreamSocket(context: UdpContext): number {
     address.bytes.fill(0, addressAt, sockaddrLength(address.bytes));
   }
   result ||= bindNear(context, fd);
-  // Only from now on, so that no two sessions share a port: a reply socket may, for a remote with the same number.
-  result ||= sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, context.one.pointer, 4);
   if (result === 0) return fd;
   sys.close(fd);
   return result;
@@ -88,7 +85,7 @@ function bindNear(context: UdpContext, fd: number): number {
   // A listening port of ours may be free while its worker is restarted, which needs it.
   const isOurs = wanted >= settings.firstPort && wanted < settings.firstPort + settings.workers;
   let result = isOurs && settings.source === "own" ? -EADDRINUSE : bindTo(context, fd);
-  // For answers from there a reply socket is opened again, and then the port is shared.
+  // A reply socket can have it again when it is needed: sessions share theirs (SessionStore.sharePort).
   if (result === -EADDRINUSE && context.answers.giveUpPort(address.words[0]!)) result = bindTo(context, fd);
   if (!isTaken(result)) return result;
   context.count("udpSourcePortChanged");
