@@ -17,7 +17,7 @@ import {
   SOCKADDR_IN6_BYTES,
 } from "../ffi/mod.ts";
 import type { ReplySender } from "../flow/mod.ts";
-import { BATCH, Inbox, INBOX_BYTES } from "./inbox.ts";
+import { BATCH, countSegments, Inbox, INBOX_BYTES } from "./inbox.ts";
 import { Outbox, OUTBOX_BYTES, type SendObserver } from "./outbox.ts";
 import { RAW_REPLY_BYTES, RawReply } from "./raw_reply.ts";
 import { type PortHolder, ReplySockets } from "./reply_sockets.ts";
@@ -59,7 +59,7 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     this.#client = arena.allocate(SOCKADDR_IN6_BYTES);
     this.#source = arena.allocate(SOCKADDR_IN6_BYTES);
     this.#raw = new RawReply(sys, arena, settings.replyMark);
-    this.#sockets = new ReplySockets(context, () => this.flush());
+    this.#sockets = new ReplySockets(context, () => this.#flushOutboxes());
   }
 
   /** How many datagrams the next call of {@linkcode receive} can bring. */
@@ -94,7 +94,7 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     const nameAt = inbox.nameAt(i), payloadAt = inbox.payloadAt(i), length = inbox.payloadLength(i);
     const socket = this.#sockets.find(arena.words, nameAt >> 2);
     if (socket === undefined) {
-      this.#context.count("udpSendDropsDown");
+      this.#context.count("udpSendDropsDown", countSegments(length, inbox.segmentBytes));
       return;
     }
     const clientAt = this.#clients.offset + first * NAME_BYTES;
@@ -138,8 +138,7 @@ export class Answers implements Deferred, ReplySender, SendObserver {
 
   /** Sends all that waits. */
   flush(): void {
-    this.#flush(this.#outbox4);
-    this.#flush(this.#outbox6);
+    this.#flushOutboxes();
     this.#used = 0;
   }
 
@@ -155,7 +154,7 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     return false;
   }
 
-  /** The counters say so. */
+  /** The counters say so; a session's record tells what was passed on towards its client. */
   onLost(): void {}
 
   close(): void {
@@ -166,6 +165,12 @@ export class Answers implements Deferred, ReplySender, SendObserver {
 
   #outboxOf(familyPort: number): Outbox {
     return (familyPort & 0xffff) === AF_INET ? this.#outbox4 : this.#outbox6;
+  }
+
+  /** What is still to be looked at stays in the inbox. */
+  #flushOutboxes(): void {
+    this.#flush(this.#outbox4);
+    this.#flush(this.#outbox6);
   }
 
   #flush(outbox: Outbox): void {
@@ -199,6 +204,7 @@ export class Answers implements Deferred, ReplySender, SendObserver {
       const result = this.#raw.send(client, source, payloadAt + at, piece, trafficClass);
       this.#count(result < 0 ? 0 : 1, result < 0 ? 0 : piece, result < 0 ? 1 : 0);
       if (result >= 0) this.#context.count("udpReplyRaw");
+      else this.#context.warn("udp-error", `raw answer to a client: ${errnoName(-result)}`);
       at += step;
     } while (at < length);
   }

@@ -40,7 +40,7 @@ export interface QuotedDatagram {
   /** Where what is known of its payload begins, in the memory it is in, and how much that is. */
   readonly offset: number;
   readonly length: number;
-  /** Bytes of payload that the client sent. */
+  /** Bytes of payload that the client sent, as far as is known: of a relayed error what it quotes. */
   readonly sentLength: number;
 }
 

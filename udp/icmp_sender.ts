@@ -66,7 +66,7 @@ export interface IcmpSenderOptions {
   readonly now: () => number;
   /** Called once: no error will ever be sent, for want of CAP_NET_RAW. */
   readonly onUnavailable: (detail: string) => void;
-  /** An error was not sent because there have been too many. */
+  /** An error was not sent: there have been too many, or the kernel did not let us. */
   readonly onSuppressed: () => void;
 }
 
@@ -136,14 +136,15 @@ export class IcmpSender {
    */
   relay(error: IcmpError, offender: Uint8Array | undefined, about: QuotedDatagram): boolean {
     const family = sockaddrFamily(about.client);
-    if (this.#unavailable || !concernsClient(family, error)) return false;
-    // As the kernel has it (icmpv4_mask_allow): to limit path MTU discovery would break it.
-    if (!saysTooBig(family, error) && !this.#limit.take(about.client, this.#options.now())) {
-      this.#options.onSuppressed();
-      return false;
-    }
+    if (!concernsClient(family, error)) return false;
     const source = offender !== undefined && sockaddrFamily(offender) === family ? offender : undefined;
-    return family === AF_INET ? this.#send4(error, source, about) : this.#send6(error, source, about);
+    // This host's own "too big" answers a datagram of the client, and path MTU discovery needs every one (so has it
+    // the kernel, icmpv4_mask_allow). One that somebody sent us is an error like any other.
+    const isFree = source === undefined && saysTooBig(family, error);
+    const sent = !this.#unavailable && (isFree || this.#limit.take(about.client, this.#options.now())) &&
+      (family === AF_INET ? this.#send4(error, source, about) : this.#send6(error, source, about));
+    if (!sent) this.#options.onSuppressed();
+    return sent;
   }
 
   close(): void {

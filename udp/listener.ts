@@ -8,21 +8,21 @@ import {
   type Deferred,
   EAGAIN,
   EPOLLIN,
+  errnoName,
   type EventHandler,
   MSG_DONTWAIT,
-  SO_MEMINFO,
   SOCKADDR_IN6_BYTES,
   SocketFactory,
-  SOL_SOCKET,
   SyscallError,
   TICK_MS,
   Timer,
 } from "../ffi/mod.ts";
 import type { DatagramService, ReplySender } from "../flow/mod.ts";
-import { BATCH } from "./inbox.ts";
+import { BATCH, countSegments } from "./inbox.ts";
 import { openListenerSocket } from "./listener_socket.ts";
 import { OwnListener } from "./own_listener.ts";
 import type { Session } from "./session.ts";
+import { portOf } from "./session_table.ts";
 import { SessionStore } from "./session_store.ts";
 import { UdpContext, type UdpEnvironment } from "./worker_context.ts";
 
@@ -30,7 +30,6 @@ import { UdpContext, type UdpEnvironment } from "./worker_context.ts";
 const ROUNDS = 8;
 /** How often it is looked whether the kernel has dropped datagrams, while any arrive. */
 const DROPS_INTERVAL_MS = 1000;
-const MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
 /** While draining, a session that has been quiet for so long has nothing left to say. */
 const QUIET_MS = 1000;
 const DRAIN_CHECK_MS = 200;
@@ -150,13 +149,20 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     for (let round = 0; round < ROUNDS; round++) {
       const count = inbox.receive(sys, listening.fd, MSG_DONTWAIT);
       if (count === -EAGAIN) return;
-      if (count > 0) this.#dispatch(count);
-      if (count > 0 && count < BATCH) return;
+      if (count < 0) return this.#onReceiveError(-count);
+      this.#dispatch(count);
+      if (count < BATCH) return;
     }
     listening.unfinished = true;
     if (this.#deferred) return;
     this.#deferred = true;
     reactor.defer(this);
+  }
+
+  /** What waits is looked at when more arrives: to try again at once would be a loop without end. */
+  #onReceiveError(errno: number): void {
+    this.#context.count("udpSessionErrors");
+    this.#context.warn("udp-error", `recvmmsg: ${errnoName(errno)}`);
   }
 
   /** Gives each datagram to its session, and sends what they have made of it. */
@@ -171,8 +177,8 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     }
     for (let i = 0; i < count; i++) {
       inbox.look(i);
-      if (!this.#isWhole()) continue;
-      if (this.#dns !== undefined && portAt(words, inbox.destinationAt) === DNS_PORT) {
+      if (!this.#isWhole(i)) continue;
+      if (this.#dns !== undefined && portOf(words[inbox.destinationAt >> 2]!) === DNS_PORT) {
         this.#serve(this.#dns, i);
       } else this.#sessionOf(i)?.take(i);
     }
@@ -193,7 +199,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   }
 
   /** Whether the datagram that is looked at can be carried. */
-  #isWhole(): boolean {
+  #isWhole(i: number): boolean {
     const { inbox } = this.#context;
     if (inbox.truncated) {
       this.#context.count("udpTruncated");
@@ -207,7 +213,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
       return false;
     }
     if (!this.#ownListener.is(inbox.destinationAt)) return true;
-    this.#context.count("udpRefusedLoop");
+    this.#context.count("udpRefusedLoop", countSegments(inbox.payloadLength(i), inbox.segmentBytes));
     this.#context.warn("udp-loop", "a datagram was sent straight to the listening port");
     return false;
   }
@@ -226,19 +232,11 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   }
 
   #readDrops(): void {
-    const { sys, value, length, reactor } = this.#context;
-    this.#dropsReadMs = reactor.now;
+    this.#dropsReadMs = this.#context.reactor.now;
     for (const listening of this.#listening) {
-      length.words[0] = MEMINFO_BYTES;
-      if (sys.getsockopt(listening.fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) < 0) continue;
-      const drops = value.words[MEMINFO_DROPS]!;
-      this.#context.count("udpReceiveDrops", drops - listening.drops);
-      listening.drops = drops;
+      if (!this.#context.readMemory(listening.fd)) continue;
+      this.#context.count("udpReceiveDrops", this.#context.drops - listening.drops);
+      listening.drops = this.#context.drops;
     }
   }
-}
-
-function portAt(words: Int32Array, at: number): number {
-  const familyPort = words[at >> 2]!;
-  return (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
 }

@@ -7,7 +7,7 @@
 import { AF_INET } from "../ffi/mod.ts";
 
 /** Remotes remembered for one session; the one that was added first is forgotten first. */
-const MAX_REMOTES = 4096;
+const MAX_REMOTES = 512;
 /** Words that tell one remote: the port, or 0, and the address (one word of it for IPv4). */
 const ENTRY_WORDS = 5;
 

@@ -30,14 +30,14 @@ import {
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
-  sockaddrPort,
   SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
+  TICK_MS,
   Timer,
 } from "../ffi/mod.ts";
 import { NOBODY_V4, NOBODY_V6 } from "./nobody.ts";
-import { QueueEntry, SessionQueue } from "./session_queue.ts";
+import { IdleQueue, QueueEntry } from "./idle_queue.ts";
 import type { UdpContext } from "./worker_context.ts";
 
 /** A socket that has answered nobody for so long is closed; a port that was taken is tried again. */
@@ -51,8 +51,8 @@ const PORT_BITS = V6_KEY - 1;
 
 /** Whose sockets may be in the way of a reply socket. */
 export interface PortHolder {
-  /** Lets sockets bound to the port of a sockaddr that begins with this word share it. @returns whether there are any. */
-  sharePort(familyPort: number): boolean;
+  /** The descriptor of a socket bound to this port on every address, for the family; -1: there is none. */
+  fdAtPort(isV4: boolean, port: number): number;
 }
 
 /** A source port of one family. */
@@ -75,7 +75,7 @@ export class ReplySockets extends Timer {
   readonly #context: UdpContext;
   readonly #beforeClose: () => void;
   readonly #sockets = new Map<number, ReplySocket>();
-  readonly #queue = new SessionQueue<ReplySocket>();
+  readonly #queue = new IdleQueue<ReplySocket>();
   #last: ReplySocket | undefined;
   #portHolder: PortHolder | undefined;
 
@@ -108,7 +108,8 @@ export class ReplySockets extends Timer {
   /** Closes the socket of a family and port, as the first word of a sockaddr holds them. @returns whether it was open. */
   closePort(familyPort: number): boolean {
     const socket = this.#sockets.get(keyOf(familyPort));
-    if (socket === undefined || socket.fd < 0) return false;
+    // In vain, where a session has it too.
+    if (socket === undefined || socket.fd < 0 || this.#fdInTheWay(socket.key) >= 0) return false;
     this.#close(socket);
     return true;
   }
@@ -116,7 +117,7 @@ export class ReplySockets extends Timer {
   /** Closes what has not been used for long. */
   override onTimer(): void {
     const { timers } = this.#context.reactor;
-    const oldest = timers.tick - IDLE_MS / 100;
+    const oldest = timers.tick - IDLE_MS / TICK_MS;
     for (let socket = this.#queue.oldest(); socket !== undefined && socket.activeTick <= oldest;) {
       this.#close(socket);
       socket = this.#queue.oldest();
@@ -137,13 +138,16 @@ export class ReplySockets extends Timer {
       this.#close(this.#queue.oldest()!);
       fd = this.#openSocket(key);
     }
-    if (fd === -EADDRINUSE && this.#portHolder?.sharePort(familyPortOf(key))) fd = this.#openSocket(key);
+    if (fd === -EADDRINUSE) fd = this.#openBesideSession(key);
     if (fd === -EADDRINUSE || fd === -EACCES) {
-      const port = sockaddrPort(context.value.bytes);
-      context.warn("reply-port-taken", `port ${port}: ${errnoName(-fd)}: answers go through a raw socket`);
+      context.warn(
+        "reply-port-taken",
+        `port ${portOf(key)}: ${errnoName(-fd)}: answers go through a raw socket`,
+      );
       fd = -1;
     } else if (fd < 0) {
-      context.warn("udp-fds-exhausted", `socket for answers: ${errnoName(-fd)}`);
+      const isShort = fd === -EMFILE || fd === -ENFILE;
+      context.warn(isShort ? "udp-fds-exhausted" : "udp-error", `socket for answers: ${errnoName(-fd)}`);
       return undefined;
     }
     const socket = new ReplySocket(fd, key);
@@ -155,7 +159,27 @@ export class ReplySockets extends Timer {
     return socket;
   }
 
-  /** @returns a bound descriptor or -errno; the sockaddr is left in `context.value`. */
+  /** Has a session share its port for as long as it takes to bind: the kernel asks no later. */
+  #openBesideSession(key: number): number {
+    const inTheWay = this.#fdInTheWay(key);
+    if (inTheWay < 0) return -EADDRINUSE;
+    this.#setReuse(inTheWay, 1);
+    const fd = this.#openSocket(key);
+    this.#setReuse(inTheWay, 0);
+    return fd;
+  }
+
+  #setReuse(fd: number, setting: number): void {
+    const { sys, length } = this.#context;
+    length.words[0] = setting;
+    sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, length.pointer, 4);
+  }
+
+  #fdInTheWay(key: number): number {
+    return this.#portHolder?.fdAtPort((key & V6_KEY) === 0, portOf(key)) ?? -1;
+  }
+
+  /** @returns a bound descriptor or -errno. */
   #openSocket(key: number): number {
     // To bind to port 0 is to ask for any.
     if ((key & PORT_BITS) === 0) return -EADDRINUSE;
@@ -208,7 +232,7 @@ function keyOf(familyPort: number): number {
   return familyPort >>> 16 | ((familyPort & 0xffff) === AF_INET6 ? V6_KEY : 0);
 }
 
-/** What {@linkcode keyOf} was made from. */
-function familyPortOf(key: number): number {
-  return (key & PORT_BITS) << 16 | ((key & V6_KEY) === 0 ? AF_INET : AF_INET6);
+/** The port in what {@linkcode keyOf} made. */
+function portOf(key: number): number {
+  return (key & 0xff) << 8 | key >>> 8 & 0xff;
 }

@@ -13,12 +13,12 @@ import {
   EAGAIN,
   EPOLLERR,
   EPOLLIN,
+  errnoName,
   type EventHandler,
   IP_MTU_DISCOVER,
   IP_PMTUDISC_DO,
   IP_PMTUDISC_DONT,
   IPV6_MTU_DISCOVER,
-  SO_MEMINFO,
   SO_RCVBUF,
   SO_RCVBUFFORCE,
   SOCKADDR_IN6_BYTES,
@@ -34,8 +34,8 @@ import {
 import { countSegments } from "./inbox.ts";
 import type { Outbox, SendObserver } from "./outbox.ts";
 import { RemoteFilter } from "./remote_filter.ts";
-import { QueueEntry } from "./session_queue.ts";
-import { type EndpointKey, writeEndpoint } from "./session_table.ts";
+import { QueueEntry } from "./idle_queue.ts";
+import { type EndpointKey, portOf, writeEndpoint } from "./session_table.ts";
 import type { SessionEnd, UdpContext } from "./worker_context.ts";
 
 /** What a session's socket is watched for. */
@@ -43,11 +43,6 @@ export const WATCHED = EPOLLIN | EPOLLERR;
 
 /** Batches of one turn, before other sockets have theirs. */
 const ROUNDS = 4;
-/**
- * A session that has never brought so many datagrams at once, nor one so long, has never filled a socket's buffer:
- * what was dropped there need not be asked.
- */
-const BURST = 4, LONG_BYTES = 2048;
 /** A socket that has brought so many datagrams at once carries a stream, and gets what streams need. */
 const STREAM_BATCH = 16;
 const STREAM_BUFFER_BYTES = 4 << 20;
@@ -56,8 +51,16 @@ const SHORT_PORTS: readonly number[] = [53, 123];
 const SHORT_TIMEOUT_MS = 10_000;
 /** Payloads up to this pass every link undivided (RFC 1122, section 3.3.3: 576 bytes, 60 of them IP options). */
 const ALWAYS_FITS_BYTES = 508;
-/** Place of the drops among the words of SO_MEMINFO: SK_MEMINFO_DROPS in linux/sock_diag.h; all of them are nine. */
-const MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
+
+/** Half of them fit a small integer. */
+const REMOTE_BITS = 60;
+
+/** The bit of the endpoint whose sockaddr is at word `at`. */
+function remoteBit(words: Int32Array, at: number): number {
+  const familyPort = words[at]!;
+  const address = (familyPort & 0xffff) === AF_INET ? words[at + 1]! : words[at + 4]! ^ words[at + 5]!;
+  return (Math.imul(Math.imul(familyPort, 0xcc9e2d51) ^ address, 0x9e3779b1) >>> 8) % REMOTE_BITS;
+}
 
 /** Told when a session has ended, to give back what it counted for. */
 export interface SessionOwner {
@@ -79,6 +82,9 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   #isShort = true;
   /** What the socket's IP_MTU_DISCOVER was set to; undefined: the kernel's default, which is to fragment. */
   #dontFragment: boolean | undefined = undefined;
+  /** Whom the client has written to: a Bloom filter of one hash, in two small integers. */
+  #remotesLow = 0;
+  #remotesHigh = 0;
   #datagramsUp = 0;
   #bytesUp = 0;
   #datagramsDown = 0;
@@ -97,7 +103,6 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   readonly #owner: SessionOwner;
   readonly #startMs: number;
   #isStream = false;
-  #mayHaveDropped = false;
   #deferred = false;
   /** sockaddr of the first destination; kept only when the session's end will be reported. */
   #destination: Uint8Array | undefined = undefined;
@@ -132,6 +137,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
     const outbox = this.#outbox, { destinationAt, segmentBytes } = inbox;
     const length = inbox.payloadLength(i), word = destinationAt >> 2;
     this.#filter?.add(arena.words, word);
+    this.#remember(remoteBit(arena.words, word));
     if (this.#datagramsUp === 0) this.#onFirst(word);
     if (this.#isShort) this.#lengthen(arena.words[word]!);
     const size = segmentBytes === 0 ? length : segmentBytes;
@@ -142,6 +148,15 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
     this.#refreshTick = this.activeTick;
     this.#datagramsUp += countSegments(length, segmentBytes);
     this.#bytesUp += length;
+  }
+
+  mayHaveWrittenTo(remote: Uint8Array): boolean {
+    const { address } = this.#context;
+    address.bytes.set(remote);
+    const bit = remoteBit(address.words, 0);
+    return bit < REMOTE_BITS / 2
+      ? (this.#remotesLow & 1 << bit) !== 0
+      : (this.#remotesHigh & 1 << bit - REMOTE_BITS / 2) !== 0;
   }
 
   onLost(datagrams: number, bytes: number): void {
@@ -177,7 +192,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   end(end: SessionEnd): void {
     const { reactor, sys } = this.#context;
     reactor.timers.cancel(this);
-    if (this.#mayHaveDropped) this.#countDrops();
+    this.#settleMemory();
     this.#report(end);
     reactor.forget(this.fd);
     sys.close(this.fd);
@@ -185,11 +200,12 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
     this.activeTick = -1;
   }
 
-  #countDrops(): void {
-    const { sys, value, length } = this.#context;
-    length.words[0] = MEMINFO_BYTES;
-    if (sys.getsockopt(this.fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) < 0) return;
-    this.#context.count("udpReceiveDrops", value.words[MEMINFO_DROPS]!);
+  /** Passes on what waits in the socket, and counts what had no place there. */
+  #settleMemory(): void {
+    const context = this.#context;
+    if (!context.readMemory(this.fd)) return;
+    context.count("udpReceiveDrops", context.drops);
+    if (context.waitingBytes > 0) this.#receive();
   }
 
   #isV4(): boolean {
@@ -201,10 +217,14 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
     this.#destination = this.#context.arena.bytes.slice(word << 2, (word << 2) + SOCKADDR_IN6_BYTES);
   }
 
+  #remember(bit: number): void {
+    if (bit < REMOTE_BITS / 2) this.#remotesLow |= 1 << bit;
+    else this.#remotesHigh |= 1 << bit - REMOTE_BITS / 2;
+  }
+
   /** One datagram to another port than those of short exchanges makes it a session of the usual length. */
   #lengthen(familyPort: number): void {
-    const port = (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
-    if (SHORT_PORTS.includes(port)) return;
+    if (SHORT_PORTS.includes(portOf(familyPort))) return;
     this.#isShort = false;
     this.#context.reactor.timers.schedule(this, this.#context.settings.idleTimeoutMs);
   }
@@ -232,22 +252,27 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
       const { room } = answers;
       const count = answers.receive(this.fd);
       if (count === -EAGAIN) return;
-      // Errors of earlier datagrams stand in the way of what has arrived.
-      if (count < 0) this.#context.undelivered.readErrors(this);
-      else {
-        this.#passDown(count);
-        if (count < room) return;
+      if (count < 0) {
+        // Errors of earlier datagrams stand in the way of what has arrived; any other would stay.
+        if (!this.#context.undelivered.readErrors(this)) return this.#onReceiveError(-count);
+        continue;
       }
+      this.#passDown(count);
+      if (count < room) return;
     }
     if (this.#deferred) return;
     this.#deferred = true;
     reactor.defer(this);
   }
 
+  #onReceiveError(errno: number): void {
+    this.#context.count("udpSessionErrors");
+    this.#context.warn("udp-error", `recvmmsg: ${errnoName(errno)}`);
+  }
+
   #passDown(count: number): void {
     const { answers, reactor, settings } = this.#context;
     const { inbox } = answers;
-    if (count >= BURST) this.#mayHaveDropped = true;
     if (count >= STREAM_BATCH && !this.#isStream) this.#becomeStream();
     this.activeTick = reactor.timers.tick;
     if (settings.refreshInbound) this.#refreshTick = this.activeTick;
@@ -257,7 +282,6 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
       if (!this.#accepts(i)) continue;
       answers.send(first, i);
       const length = inbox.payloadLength(i);
-      if (length > LONG_BYTES) this.#mayHaveDropped = true;
       this.#datagramsDown += countSegments(length, inbox.segmentBytes);
       this.#bytesDown += length;
     }
@@ -266,11 +290,11 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   #accepts(i: number): boolean {
     const { answers: { inbox }, arena } = this.#context;
     if (inbox.truncated) {
-      this.#context.count("udpTruncated");
+      this.#context.count("udpTruncated", countSegments(inbox.payloadLength(i), inbox.segmentBytes));
       return false;
     }
     if (this.#filter === undefined || this.#filter.has(arena.words, inbox.nameAt(i) >> 2)) return true;
-    this.#context.count("udpFiltered");
+    this.#context.count("udpFiltered", countSegments(inbox.payloadLength(i), inbox.segmentBytes));
     return false;
   }
 

@@ -13,29 +13,33 @@ import {
   ENOBUFS,
   ENOMEM,
   errnoName,
-  SO_REUSEADDR,
   SOCKADDR_IN6_BYTES,
-  SOL_SOCKET,
+  sockaddrPort,
 } from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
 import type { PortHolder } from "./reply_sockets.ts";
 import { Session, type SessionOwner, WATCHED } from "./session.ts";
-import { SessionQueue } from "./session_queue.ts";
-import { type EndpointKey, endpointKey, SessionTable } from "./session_table.ts";
+import { IdleQueue } from "./idle_queue.ts";
+import { type EndpointKey, endpointKey, portOf, SessionTable } from "./session_table.ts";
 import type { UdpCounterName } from "./settings.ts";
 import { openUpstreamSocket } from "./upstream_socket.ts";
 import type { SessionEnd, UdpContext } from "./worker_context.ts";
 
-/** A client's address, without its port. */
+const PORTS = 65_536;
+
+/** An IPv4 address, or the /64 of an IPv6 one: as the limit over all workers counts clients. */
 type ClientKey = number | string;
 
 /** The sessions of one worker. */
 export class SessionStore implements SessionOwner, PortHolder {
   readonly #context: UdpContext;
   readonly #table: SessionTable<Session>;
-  readonly #all = new SessionQueue<Session>();
-  readonly #byClient = new Map<ClientKey, SessionQueue<Session>>();
+  readonly #all = new IdleQueue<Session>();
+  readonly #byClient = new Map<ClientKey, IdleQueue<Session>>();
 
+  /** By port, the descriptor + 1 of the session that has its client's port, as most have; 0: none. */
+  readonly #holders4 = new Int32Array(PORTS);
+  readonly #holders6 = new Int32Array(PORTS);
   /** What is said at the two limits: made once, since it may be said for every datagram. */
   readonly #fullDetail: string;
   readonly #clientFullDetail: string;
@@ -70,6 +74,11 @@ export class SessionStore implements SessionOwner, PortHolder {
       context.warn("session-limit", this.#fullDetail);
     }
     const key = endpointKey(context.arena.words, nameAt >> 2);
+    if (isLinkLocal(key)) {
+      context.count("udpSessionErrors");
+      context.warn("udp-error", "a datagram from a link-local address to beyond its link: dropped");
+      return undefined;
+    }
     const slot = this.#admit(key, nameAt);
     if (slot === REFUSED) return undefined;
     const fd = this.#openSocket(nameAt);
@@ -77,18 +86,22 @@ export class SessionStore implements SessionOwner, PortHolder {
       context.clientLimit?.release(slot);
       return undefined;
     }
+    const port = portOf(key.familyPort);
+    if (sockaddrPort(context.address.bytes) === port) this.#holders(isV4(key))[port] = fd + 1;
     const session = new Session(context, this, key, fd, slot);
     const result = context.reactor.add(fd, WATCHED, session);
     this.#insert(session);
     if (result < 0) {
       this.#refuse("udpSessionErrors", -result, "epoll_ctl");
-      session.end({ reason: "limit", side: "proxy" });
+      session.end({ reason: "error", side: "proxy" });
       return undefined;
     }
     return session;
   }
 
   onSessionEnd(session: Session): void {
+    const holders = this.#holders(isV4(session)), port = portOf(session.familyPort);
+    if (holders[port] === session.fd + 1) holders[port] = 0;
     this.#table.remove(session);
     this.#all.remove(session.entry);
     const client = clientKey(session), queue = this.#byClient.get(client);
@@ -100,21 +113,8 @@ export class SessionStore implements SessionOwner, PortHolder {
     this.#context.count("udpSessionsNow", -1);
   }
 
-  /**
-   * Lets a reply socket have the port that sessions are bound to: those whose client has this family and port, which
-   * most are. Set after their bind, it lets no two sessions share one.
-   *
-   * @returns whether there is one.
-   */
-  sharePort(familyPort: number): boolean {
-    const { sys, one } = this.#context;
-    let some = false;
-    for (const session of this.#table) {
-      if (session.familyPort !== familyPort) continue;
-      some = true;
-      sys.setsockopt(session.fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4);
-    }
-    return some;
+  fdAtPort(isV4: boolean, port: number): number {
+    return this.#holders(isV4)[port]! - 1;
   }
 
   /** Ends every session that has carried nothing for so long. */
@@ -128,6 +128,10 @@ export class SessionStore implements SessionOwner, PortHolder {
     this.#endWhere(() => true);
   }
 
+  #holders(isV4: boolean): Int32Array {
+    return isV4 ? this.#holders4 : this.#holders6;
+  }
+
   #endWhere(ends: (session: Session) => boolean): void {
     for (const session of [...this.#table].filter(ends)) session.end({ reason: "shutdown", side: "proxy" });
   }
@@ -138,7 +142,7 @@ export class SessionStore implements SessionOwner, PortHolder {
     if (this.#context.clientLimit !== undefined) {
       const client = clientKey(session);
       let queue = this.#byClient.get(client);
-      if (queue === undefined) this.#byClient.set(client, queue = new SessionQueue());
+      if (queue === undefined) this.#byClient.set(client, queue = new IdleQueue());
       queue.push(session.clientEntry);
     }
     this.#context.count("udpSessionsOpened");
@@ -188,7 +192,7 @@ export class SessionStore implements SessionOwner, PortHolder {
     this.#context.warn(warning, `${call}: ${errnoName(errno)}: no session for a client`);
   }
 
-  #evict(queue: SessionQueue<Session>, counter: UdpCounterName): boolean {
+  #evict(queue: IdleQueue<Session>, counter: UdpCounterName): boolean {
     const session = queue.oldest();
     if (session === undefined) return false;
     this.#context.count(counter);
@@ -199,7 +203,16 @@ export class SessionStore implements SessionOwner, PortHolder {
 
 const EVICTED: SessionEnd = { reason: "limit", side: "proxy" };
 
+/** fe80::/10 says nothing without its interface. */
+function isLinkLocal(key: EndpointKey): boolean {
+  return !isV4(key) && (key.address0 & 0xc0ff) === 0x80fe;
+}
+
+function isV4(key: EndpointKey): boolean {
+  return (key.familyPort & 0xffff) === AF_INET;
+}
+
 function clientKey(key: EndpointKey): ClientKey {
-  const { address0, address1, address2, address3 } = key;
-  return (key.familyPort & 0xffff) === AF_INET ? address0 : `${address0},${address1},${address2},${address3}`;
+  const { address0, address1 } = key;
+  return isV4(key) ? address0 : `${address0},${address1}`;
 }

@@ -4,7 +4,7 @@
  * thousands of sessions each line of memory that is touched has to be fetched, and costs more than the hash.
  *
  * Open addressing with linear probing, at most three quarters full; what is removed is closed up behind, so that there are no
- * tombstones. The hash is seeded: a client cannot choose ports and addresses that collide.
+ * tombstones. The hash is seeded: a client cannot choose many ports and addresses that collide.
  *
  * @module
  */
@@ -26,6 +26,11 @@ const SLOT_SHIFT = 3;
 /** Whether a sockaddr that begins with this word is an IPv6 one. */
 function isV6(familyPort: number): boolean {
   return (familyPort & 0xffff) === AF_INET6;
+}
+
+/** The port in the first word of a sockaddr. */
+export function portOf(familyPort: number): number {
+  return (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
 }
 
 /** The key of the sockaddr at word `at`. */

@@ -18,12 +18,14 @@ import { IcmpSender } from "./icmp_sender.ts";
 import { type EndpointKey, writeEndpoint } from "./session_table.ts";
 import type { UdpContext } from "./worker_context.ts";
 
-/** Errors read in one turn; more would arrive faster than clients are told. */
-const MAX_ERRORS = 64;
+/** Errors read at once: more than a socket's buffer holds. What stayed there would fail what is sent next. */
+const MAX_ERRORS = 4096;
 
 /** A client and its socket towards destinations. */
 interface Sender extends EndpointKey {
   readonly fd: number;
+  /** Whether the client has, or may have, written to the endpoint of this sockaddr. */
+  mayHaveWrittenTo(remote: Uint8Array): boolean;
 }
 
 /** One worker's. */
@@ -56,6 +58,8 @@ export class Undelivered {
         if (errors.errno === EMSGSIZE) this.#pathMtu = errors.info;
         continue;
       }
+      // The socket is not connected, so the kernel takes any error that names its port: anyone could send one.
+      if (!sender.mayHaveWrittenTo(errors.destination)) continue;
       this.#writeClient(sender);
       const told = this.#icmp.relay(errors, errors.offender, {
         client: this.#context.client.bytes,
@@ -81,8 +85,10 @@ export class Undelivered {
     const earlier = this.readErrors(sender);
     switch (errno) {
       case EMSGSIZE:
+        // A router's "too big" for an earlier datagram is reported so too, but then the kernel did not say it itself.
+        if (this.#pathMtu === 0) return earlier;
         this.#context.count("udpTooBig");
-        if (this.#pathMtu > 0) this.#tell(sender, errno, nameAt, payloadAt, length);
+        this.#tell(sender, errno, nameAt, payloadAt, length);
         return false;
       case ENETUNREACH:
       case EHOSTUNREACH:

@@ -11,9 +11,11 @@ import {
   EACCES,
   EADDRINUSE,
   EADDRNOTAVAIL,
+  IP_MULTICAST_ALL,
   IP_RECVERR,
   IP_RECVTOS,
   IP_TRANSPARENT,
+  IPV6_MULTICAST_ALL,
   IPV6_RECVERR,
   IPV6_RECVTCLASS,
   IPV6_TRANSPARENT,
@@ -72,6 +74,8 @@ function setOptions(context: UdpContext, fd: number, isV4: boolean): number {
   }
   // Or the port would be taken for IPv4 clients too.
   if (!isV4) result ||= sys.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, one.pointer, 4);
+  // Or it would hear every group that any program of this host has joined.
+  result ||= sys.setsockopt(fd, level, isV4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL, context.zero.pointer, 4);
   if (settings.source === "keep") {
     result ||= sys.setsockopt(fd, level, isV4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, one.pointer, 4);
   }
@@ -85,18 +89,20 @@ function bindNear(context: UdpContext, fd: number): number {
   // A listening port of ours may be free while its worker is restarted, which needs it.
   const isOurs = wanted >= settings.firstPort && wanted < settings.firstPort + settings.workers;
   let result = isOurs && settings.source === "own" ? -EADDRINUSE : bindTo(context, fd);
-  // A reply socket can have it again when it is needed: sessions share theirs (SessionStore.sharePort).
+  // A reply socket can have it again when it is needed, beside the session.
   if (result === -EADDRINUSE && context.answers.giveUpPort(address.words[0]!)) result = bindTo(context, fd);
   if (!isTaken(result)) return result;
-  context.count("udpSourcePortChanged");
   for (let i = 0; i < PARITY_TRIES && isTaken(result); i++) {
     const even = DYNAMIC_FIRST + (context.random() % DYNAMIC_COUNT & ~1);
     setSockaddrPort(address.bytes, even | wanted & 1);
     result = bindTo(context, fd);
   }
-  if (!isTaken(result)) return result;
-  address.bytes.fill(0, PORT_AT, PORT_AT + 2);
-  return bindTo(context, fd);
+  if (isTaken(result)) {
+    address.bytes.fill(0, PORT_AT, PORT_AT + 2);
+    result = bindTo(context, fd);
+  }
+  if (result === 0) context.count("udpSourcePortChanged");
+  return result;
 }
 
 function bindTo(context: UdpContext, fd: number): number {

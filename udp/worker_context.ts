@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { type Arena, type Block, type Reactor, SOCKADDR_IN6_BYTES, type Syscalls } from "../ffi/mod.ts";
+import {
+  type Arena,
+  type Block,
+  type Reactor,
+  SO_MEMINFO,
+  SOCKADDR_IN6_BYTES,
+  SOL_SOCKET,
+  type Syscalls,
+} from "../ffi/mod.ts";
 import type { ClientLimit } from "../flow/mod.ts";
 import { Answers, ANSWERS_BYTES } from "./answers.ts";
 import { ERROR_QUEUE_BYTES } from "./error_queue.ts";
@@ -17,10 +25,13 @@ import { Undelivered } from "./undelivered.ts";
 export const UDP_CONTEXT_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + ANSWERS_BYTES + ERROR_QUEUE_BYTES +
   ICMP_SENDER_BYTES + 4096;
 
+// Places among the nine words of SO_MEMINFO.
+const SK_MEMINFO_RMEM_ALLOC = 0, SK_MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
+
 /** How a session ended. */
 export interface SessionEnd {
   readonly reason: "idle-timeout" | "limit" | "shutdown" | "error";
-  readonly side: "client" | "upstream" | "proxy";
+  readonly side: "proxy";
 }
 
 /** Receives every session that has ended; addresses are sockaddr bytes, the destination is the first one. */
@@ -77,6 +88,7 @@ export class UdpContext {
   /** socklen_t, in and out. */
   readonly length: Block;
   /** Values of options. */
+  readonly zero: Block;
   readonly one: Block;
   readonly value: Block;
   readonly bypassMark: Block;
@@ -86,6 +98,9 @@ export class UdpContext {
   readonly clientLimit: ClientLimit | undefined;
   readonly onFlow: UdpFlowSink | undefined;
   readonly warn: (warning: UdpWarning, detail: string) => void;
+  /** Of the last {@linkcode readMemory}: bytes that wait in the socket's receive buffer, and datagrams dropped there. */
+  waitingBytes = 0;
+  drops = 0;
   readonly #counters: UdpCounters;
   readonly #random = new Uint32Array(64);
   #randomLeft = 0;
@@ -102,6 +117,7 @@ export class UdpContext {
     this.address = arena.allocate(SOCKADDR_IN6_BYTES);
     this.client = arena.allocate(SOCKADDR_IN6_BYTES);
     this.length = arena.allocate(4);
+    this.zero = arena.allocate(4);
     this.one = arena.allocate(4);
     this.one.words[0] = 1;
     this.value = arena.allocate(64);
@@ -136,6 +152,16 @@ export class UdpContext {
     this.count("udpDatagramsUp", outbox.sentDatagrams);
     this.count("udpBytesUp", outbox.sentBytes);
     if (outbox.lostDatagrams > 0) this.count("udpSendDropsUp", outbox.lostDatagrams);
+  }
+
+  /** Asks what a socket's buffer holds and has held (SO_MEMINFO, linux/sock_diag.h). @returns whether it was told. */
+  readMemory(fd: number): boolean {
+    const { value, length } = this;
+    length.words[0] = MEMINFO_BYTES;
+    if (this.sys.getsockopt(fd, SOL_SOCKET, SO_MEMINFO, value.pointer, length.pointer) < 0) return false;
+    this.waitingBytes = value.words[SK_MEMINFO_RMEM_ALLOC]!;
+    this.drops = value.words[SK_MEMINFO_DROPS]!;
+    return true;
   }
 
   /** 32 bits that nobody can guess. */

@@ -1,6 +1,6 @@
 /**
- * Which session has been idle for longest, at no cost to datagrams: a first-in first-out queue in which a session
- * that was active since it was queued gets a second chance at the end ("clock", as in page replacement).
+ * Which session, or reply socket, has been idle for longest, at no cost to datagrams: a first-in first-out queue in
+ * which what was active since it was queued gets a second chance at the end ("clock", as in page replacement).
  *
  * @module
  */
@@ -10,7 +10,7 @@ export interface Queued {
   readonly activeTick: number;
 }
 
-/** A session's place in one queue. */
+/** An item's place in one queue. */
 export class QueueEntry<T extends Queued> {
   readonly item: T;
   next: QueueEntry<T> | null = null;
@@ -23,8 +23,8 @@ export class QueueEntry<T extends Queued> {
   }
 }
 
-/** All sessions of a worker, or those of one client. */
-export class SessionQueue<T extends Queued> {
+/** Items in the order in which they were queued. */
+export class IdleQueue<T extends Queued> {
   #head: QueueEntry<T> | null = null;
   #tail: QueueEntry<T> | null = null;
 

@@ -1,13 +1,13 @@
 import { assert, assertEquals } from "../tests/assert.ts";
-import { QueueEntry, SessionQueue } from "./session_queue.ts";
+import { IdleQueue, QueueEntry } from "./idle_queue.ts";
 
 class Item {
   readonly entry: QueueEntry<Item> = new QueueEntry<Item>(this);
   constructor(readonly name: string, public activeTick: number) {}
 }
 
-Deno.test("session queue: the oldest is who has been idle for longest, not who came first", () => {
-  const queue = new SessionQueue<Item>();
+Deno.test("idle queue: the oldest is who has been idle for longest, not who came first", () => {
+  const queue = new IdleQueue<Item>();
   const [a, b, c] = [new Item("a", 1), new Item("b", 2), new Item("c", 3)];
   for (const item of [a, b, c]) queue.push(item.entry);
   assertEquals(queue.oldest()?.name, "a");
@@ -20,8 +20,8 @@ Deno.test("session queue: the oldest is who has been idle for longest, not who c
   assertEquals(queue.oldest()?.name, "a", "active again later than b, but queued before it: one chance each");
 });
 
-Deno.test("session queue: entries leave from any place, and an empty queue has no oldest", () => {
-  const queue = new SessionQueue<Item>();
+Deno.test("idle queue: entries leave from any place, and an empty queue has no oldest", () => {
+  const queue = new IdleQueue<Item>();
   const items = ["a", "b", "c", "d"].map((name, tick) => new Item(name, tick));
   for (const item of items) queue.push(item.entry);
   for (const [i, left] of [[1, "a"], [0, "c"], [3, "c"], [2, undefined]] as const) {
@@ -31,8 +31,8 @@ Deno.test("session queue: entries leave from any place, and an empty queue has n
   assert(queue.isEmpty);
 });
 
-Deno.test("session queue: all active at once, and somebody has to go", () => {
-  const queue = new SessionQueue<Item>();
+Deno.test("idle queue: all active at once, and somebody has to go", () => {
+  const queue = new IdleQueue<Item>();
   const items = Array.from({ length: 100 }, (_, i) => new Item(`${i}`, 0));
   for (const item of items) queue.push(item.entry);
   for (const item of items) item.activeTick = 7;
