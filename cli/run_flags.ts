@@ -31,7 +31,7 @@ export const RUN_FLAGS = {
   ),
   "max-connections-per-client": whole(
     defaults.maxConnectionsPerClient,
-    "most TCP connections at once from one client address; 0: no limit",
+    "most TCP connections at once from one client address (IPv6: one /64); 0: no limit",
   ),
   "max-sessions": whole(
     defaults.maxSessions,
@@ -40,7 +40,7 @@ export const RUN_FLAGS = {
   ),
   "max-sessions-per-client": whole(
     defaults.maxSessionsPerClient,
-    "most UDP sessions at once from one client address; 0: no limit",
+    "most UDP sessions at once from one client address (IPv6: one /64); 0: no limit",
     "a quarter of --max-sessions, at least 256",
   ),
   "connect-timeout": seconds(

@@ -46,11 +46,11 @@ export interface RunConfig {
   readonly rules: RulesMode;
   /** Most connections at once; undefined: {@linkcode MAX_CONNECTIONS_UNASKED}, or fewer where descriptors are short. */
   readonly maxConnections: number | undefined;
-  /** Most connections at once from one client address; 0: no limit. */
+  /** Most connections at once from one client address (IPv6: one /64); 0: no limit. */
   readonly maxConnectionsPerClient: number;
   /** Most UDP sessions at once; undefined: {@linkcode MAX_SESSIONS_UNASKED}, or fewer where descriptors are short. */
   readonly maxSessions: number | undefined;
-  /** Most UDP sessions at once from one client address; 0: no limit; undefined: a quarter of all, at least 256. */
+  /** Most UDP sessions at once of such a client; 0: no limit; undefined: a quarter of all, at least 256. */
   readonly maxSessionsPerClient: number | undefined;
   /** A connection that the destination has not answered by then is given up. */
   readonly connectTimeoutMs: number;

@@ -33,6 +33,7 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, marks: Socket
   const openConnections = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
   const clientTable = clientTableFor(budget.maxConnections, tcp?.maxConnectionsPerClient);
   const udpClientTable = clientTableFor(budget.maxSessions, sessionsPerClient(config, budget));
+  const clientSeed = crypto.getRandomValues(new Int32Array(1))[0]!;
   return Array.from({ length: config.workers }, (_, index) => ({
     index,
     tcp,
@@ -42,6 +43,7 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, marks: Socket
     openConnections,
     clientTable,
     udpClientTable,
+    clientSeed,
     flowRing: config.flows ? new SharedArrayBuffer(flowRingBytes(FLOW_RING_RECORDS)) : undefined,
   }));
 }

@@ -59,6 +59,12 @@ Deno.test("workerConfigs: clients of TCP and of UDP are counted apart, over all 
   assertEquals(configs({ maxSessionsPerClient: 7 })[0]!.udp?.maxSessionsPerClient, 7);
 });
 
+Deno.test("workerConfigs: all workers tell clients apart in the same way, which no other run does", () => {
+  const seeds = [configs({}), configs({})].map((all) => new Set(all.map(({ clientSeed }) => clientSeed)));
+  assertEquals(seeds.map(({ size }) => size), [1, 1]);
+  assertEquals(new Set(seeds.flatMap((each) => [...each])).size, 2);
+});
+
 Deno.test("workerConfigs: every worker is told the resolvers", () => {
   const dns = [parseEndpoint("192.0.2.53:53")!, parseEndpoint("[2001:db8::53]:5353")!];
   for (const { resolvers } of configs({ dns })) assertEquals(resolvers, dns);

@@ -34,6 +34,8 @@ export interface WorkerConfig {
   readonly clientTable: SharedArrayBuffer | undefined;
   /** The same for UDP sessions. */
   readonly udpClientTable: SharedArrayBuffer | undefined;
+  /** 32 random bits, the same for all workers, by which clients are told apart: see flow/client_key.ts. */
+  readonly clientSeed: number;
   /** Where finished flows are recorded, see flow_ring.ts; absent when nobody wants them. */
   readonly flowRing: SharedArrayBuffer | undefined;
 }

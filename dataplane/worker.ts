@@ -118,7 +118,7 @@ class DataPlaneWorker {
   }
 
   #openTcp(settings: TcpSettings): TcpListener {
-    const { clientTable, openConnections } = this.#config;
+    const { clientTable, clientSeed, openConnections } = this.#config;
     return new TcpListener({
       sys: this.#sys,
       arena: this.#arena,
@@ -127,21 +127,22 @@ class DataPlaneWorker {
       resolvers: this.#config.resolvers,
       counters: { values: this.#counters, slots: COUNTER_SLOTS },
       openConnections: new Int32Array(openConnections),
-      clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient),
+      clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient, clientSeed),
       onFlow: this.#flowRing && this.#tcpFlowSink(this.#flowRing),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
   }
 
   #openUdp(settings: UdpSettings): UdpListener {
-    const { udpClientTable } = this.#config;
+    const { udpClientTable, clientSeed } = this.#config;
     const listener = new UdpListener({
       sys: this.#sys,
       arena: this.#arena,
       reactor: this.#reactor,
       settings,
       counters: { values: this.#counters, slots: COUNTER_SLOTS },
-      clientLimit: udpClientTable && new ClientLimit(udpClientTable, settings.maxSessionsPerClient),
+      clientLimit: udpClientTable &&
+        new ClientLimit(udpClientTable, settings.maxSessionsPerClient, clientSeed),
       onFlow: this.#flowRing && this.#udpFlowSink(this.#flowRing),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });

@@ -1,14 +1,13 @@
 /**
- * How many flows (TCP connections, or UDP sessions) each client address has, counted over all workers in shared
- * memory.
+ * How many flows (TCP connections, or UDP sessions) each client has, counted over all workers in shared memory.
  *
- * An open-addressed table of (key, count) pairs. A client's key is its IPv4 address, or 32 bits mixed from its
- * IPv6 address. A flow remembers the slot it was counted in and gives back that slot, whatever key is in
- * it by then; so a slot whose count has fallen to zero may be taken over by another client at any moment, and
- * no lock is needed.
+ * An open-addressed table of (key, count) pairs, see client_key.ts. A flow remembers the slot it was counted in
+ * and gives back that slot, whatever key is in it by then; so a slot whose count has fallen to zero may be taken
+ * over by another client at any moment, and no lock is needed.
  *
  * @module
  */
+import { clientKey } from "./client_key.ts";
 
 /** How far from its home a key may lie. */
 const MAX_PROBES = 32;
@@ -23,15 +22,18 @@ export class ClientLimit {
   readonly #cells: Int32Array;
   readonly #mask: number;
   readonly #limit: number;
+  readonly #seed: number;
 
   /**
    * @param memory pairs of Int32 (key, count), zeroed at first; a power of two of them.
    * @param limit flows a client may have.
+   * @param seed of the keys: the same in all workers, and known to nobody else.
    */
-  constructor(memory: SharedArrayBuffer, limit: number) {
+  constructor(memory: SharedArrayBuffer, limit: number, seed: number) {
     this.#cells = new Int32Array(memory);
     this.#mask = this.#cells.length / 2 - 1;
     this.#limit = limit;
+    this.#seed = seed;
     if (!Number.isInteger(Math.log2(this.#cells.length)) || this.#mask < 0) {
       throw new RangeError(`client table: ${memory.byteLength / 8} pairs found, a power of two wanted`);
     }
@@ -44,10 +46,9 @@ export class ClientLimit {
    * @returns the slot to give back when the flow ends, REFUSED or UNCOUNTED.
    */
   acquire(sockaddr: Uint8Array): number {
-    const key = clientKey(sockaddr);
-    const home = Math.imul(key, 0x9e3779b1) >>> 7;
+    const key = clientKey(sockaddr, this.#seed);
     for (let probe = 0; probe < MAX_PROBES; probe++) {
-      const slot = (home + probe) & this.#mask;
+      const slot = (key + probe) & this.#mask;
       const found = Atomics.load(this.#cells, 2 * slot);
       if (found === key) return this.#count(slot, key);
       if (found === 0) {
@@ -55,7 +56,7 @@ export class ClientLimit {
         if (before === 0 || before === key) return this.#count(slot, key);
       }
     }
-    return this.#takeOver(home, key);
+    return this.#takeOver(key);
   }
 
   /** Gives back what `acquire` returned. */
@@ -73,9 +74,9 @@ export class ClientLimit {
   }
 
   /** Every place is another client's: takes one that has no flow now. */
-  #takeOver(home: number, key: number): number {
+  #takeOver(key: number): number {
     for (let probe = 0; probe < MAX_PROBES; probe++) {
-      const slot = (home + probe) & this.#mask;
+      const slot = (key + probe) & this.#mask;
       const found = Atomics.load(this.#cells, 2 * slot);
       if (Atomics.load(this.#cells, 2 * slot + 1) !== 0) continue;
       const before = Atomics.compareExchange(this.#cells, 2 * slot, found, key);
@@ -86,16 +87,4 @@ export class ClientLimit {
     }
     return UNCOUNTED;
   }
-}
-
-/** Never 0, which marks an empty slot. */
-function clientKey(sockaddr: Uint8Array): number {
-  const isV4 = sockaddr[0] === 2;
-  let key = 0;
-  // The last four bytes of a v4-mapped address are the IPv4 address, and the bytes before it are the same for all.
-  for (let i = isV4 ? 4 : 8; i < (isV4 ? 8 : 24); i += 4) {
-    const word = sockaddr[i]! << 24 | sockaddr[i + 1]! << 16 | sockaddr[i + 2]! << 8 | sockaddr[i + 3]!;
-    key = Math.imul(key ^ word, 0x85ebca6b) ^ (key >>> 15);
-  }
-  return key === 0 ? 1 : key;
 }

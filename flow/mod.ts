@@ -3,5 +3,6 @@
  *
  * @module
  */
+export * from "./client_key.ts";
 export * from "./client_limit.ts";
 export type * from "./datagram_service.ts";

@@ -75,7 +75,7 @@ function environment(loopback: Loopback, sys: Syscalls, reactor: Reactor, port: 
       >,
     },
     openConnections: new Int32Array(new SharedArrayBuffer(4)),
-    clientLimit: new ClientLimit(new SharedArrayBuffer(8 * 64), SETTINGS.maxConnectionsPerClient),
+    clientLimit: new ClientLimit(new SharedArrayBuffer(8 * 64), SETTINGS.maxConnectionsPerClient, 0x5eed),
     onFlow: undefined,
     onWarning: () => {},
   };

@@ -15,7 +15,7 @@ export interface TcpSettings {
   readonly bypassMark: number;
   /** Most connections at once, over all workers. */
   readonly maxConnections: number;
-  /** Most connections at once from one client address, over all workers; 0: no limit. */
+  /** Most connections at once from one client address (IPv6: one /64), over all workers; 0: no limit. */
   readonly maxConnectionsPerClient: number;
   /** A connection that the destination has not answered by then is given up. */
   readonly connectTimeoutMs: number;
