@@ -12,7 +12,6 @@ import {
   IPV6_TRANSPARENT,
   IPV6_V6ONLY,
   SO_KEEPALIVE,
-  SO_MARK,
   SO_OOBINLINE,
   SO_REUSEADDR,
   SO_REUSEPORT,
@@ -137,11 +136,6 @@ export function setDualStack(socket: Socket): void {
 export function setTransparent(socket: Socket, family: 4 | 6): void {
   if (family === 4) socket.setInt(SOL_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
   else socket.setInt(SOL_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
-}
-
-/** SO_MARK (socket(7)) on every packet the socket sends. @throws {SyscallError} EPERM without CAP_NET_ADMIN. */
-export function setMark(socket: Socket, mark: number): void {
-  socket.setInt(SOL_SOCKET, SO_MARK, mark, "SO_MARK");
 }
 
 /** TCP_NODELAY (tcp(7)); an accepted socket has what its listener had. */

@@ -12,11 +12,12 @@ import {
   Arena,
   openSyscalls,
   setDualStack,
-  setMark,
   setReuseAddress,
   setTransparent,
+  SO_MARK,
   SOCK_STREAM,
   SocketFactory,
+  SOL_SOCKET,
 } from "../../ffi/mod.ts";
 import { encodeSockaddr, SOCKADDR_IN6_BYTES } from "../../ffi/mod.ts";
 import {
@@ -79,7 +80,7 @@ function listen(options: RelayOptions): void {
   async function connect(destination: Endpoint, client: Endpoint): Promise<number> {
     const family = destination.address.family;
     const socket = sockets.open(family === 4 ? AF_INET : AF_INET6, SOCK_STREAM);
-    setMark(socket, options.mark);
+    socket.setInt(SOL_SOCKET, SO_MARK, options.mark, "SO_MARK");
     if (options.keep !== "none") {
       setTransparent(socket, family);
       setReuseAddress(socket);
