@@ -23,6 +23,13 @@ const CODES: Partial<Record<Finding["code"], StartErrorCode>> = {
   "no-socket": "kernel-without-tproxy",
 };
 
+/** The flags under which the plan needs it no more. */
+const WORKS_WITHOUT: Partial<Record<Finding["code"], string>> = {
+  "no-tproxy": "--tcp redirect --udp off",
+  "no-conntrack": "--udp off",
+  "no-hash": "--workers 1 or --udp off",
+};
+
 const RENDER = "`pellucid rules render` prints what was to be loaded";
 const HINTS: Readonly<Record<ApplyStage, string>> = {
   check: `nothing was changed; ${RENDER}`,
@@ -37,7 +44,8 @@ export function requireHost(plan: Plan, host: HostFacts): void {
   const [finding] = findingsAgainst(plan, host);
   if (finding === undefined) return;
   const { code, message, hint } = finding;
-  const wayOut = code === "no-tproxy" ? `${hint}; --tcp redirect --udp off works without` : hint;
+  const flags = WORKS_WITHOUT[code];
+  const wayOut = flags === undefined ? hint : `${hint}; ${flags} works without`;
   throw new StartError(CODES[code] ?? "rules-failed", `host: ${message}`, wayOut);
 }
 

@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects } from "../tests/assert.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "../tests/assert.ts";
 import { APPLY_CASES } from "../tests/kernel/nft_apply_cases.ts";
 import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
 import { applyPlan } from "./apply.ts";
@@ -50,6 +50,9 @@ Deno.test("applyPlan: says what the host lacks, and only when the plan needs it"
       applyPlan(gatewayPlan({ tcp, ...udp }), { exec, host, hold: "owner" })
     );
     assert(isRuleApplyError(error, "check"), code);
+    // nft's own refusal of the whole would be of the same stage, without the reason.
+    const { message } = host.findings.find((finding) => finding.code === code)!;
+    assertStringIncludes(error.message, message);
   }
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["tproxy to"] });
   const host = await detectHost(exec);

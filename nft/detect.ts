@@ -169,9 +169,10 @@ export function missingAddresses(plan: Plan, host: HostFacts): Finding[] {
 function planNeeds(plan: Plan): Set<Need> {
   const needs = new Set<Need>();
   if (plan.chains.length === 0) return needs;
-  const { tcp, udp, source } = plan.intent;
+  const { tcp, udp, udpWorkers, source } = plan.intent;
   if (tcp !== "off") needs.add(tcp);
-  if (udp !== "off") needs.add(udp);
+  if (udp !== "off") needs.add(udp).add("udp");
+  if (udp !== "off" && udpWorkers > 1) needs.add("spread");
   if (source === "keep") needs.add("keep");
   return needs;
 }
