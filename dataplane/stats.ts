@@ -18,7 +18,7 @@ export const COUNTERS = [
   "tcpFinished",
   /** Connections whose destination could not be reached. */
   "tcpDialFailed",
-  /** Refused: the original destination is our own listener, or nothing had intercepted the connection. */
+  /** Refused: the original destination is our own listener or loopback, or nothing had intercepted the connection. */
   "tcpRefusedLoop",
   /** Refused: `maxConnections` reached. */
   "tcpRefusedLimit",
@@ -70,7 +70,7 @@ export const COUNTERS = [
   "udpRefusedFds",
   /** Sessions that could not be begun, or that an error of their socket ended. */
   "udpSessionErrors",
-  /** Datagrams dropped: their destination is a listener of ours, or nothing had intercepted them. */
+  /** Datagrams dropped: their destination is a listener of ours or loopback, or nothing had intercepted them. */
   "udpRefusedLoop",
   /** Datagrams dropped: the kernel did not say where they were going. */
   "udpNoDestination",

@@ -49,6 +49,31 @@ export function unmapSockaddr(bytes: Uint8Array): void {
 }
 
 /**
+ * Whether whoever sends to this address sends to itself: it is a loopback address, or the unspecified one, which the
+ * kernel takes for loopback (connect(2) to `::` is to ::1). A packet that came from elsewhere may say so all the same:
+ * the routing table does not call `::` local.
+ *
+ * @param words memory that holds the sockaddr.
+ * @param at its first word.
+ */
+export function isLoopbackDestination(words: Int32Array, at: number): boolean {
+  if ((words[at]! & 0xffff) === AF_INET) return isLoopbackNetwork(words[at + 1]!);
+  if (words[at + 2] !== 0 || words[at + 3] !== 0) return false;
+  const last = words[at + 5]!;
+  if (words[at + 4] === V4_MAPPED_WORD) return isLoopbackNetwork(last);
+  return words[at + 4] === 0 && (last === 0 || last === LAST_WORD_OF_ONE);
+}
+
+/** Of ::ffff:a.b.c.d, the word before the IPv4 address; and of ::1 the last, as they lie in memory. */
+const V4_MAPPED_WORD = 0xffff0000 | 0, LAST_WORD_OF_ONE = 0x01000000;
+
+/** 0.0.0.0/8 or 127.0.0.0/8. */
+function isLoopbackNetwork(address: number): boolean {
+  const first = address & 0xff;
+  return first === 0 || first === 127;
+}
+
+/**
  * Writes an endpoint.
  *
  * @param into at least 28 bytes; all of the structure is written, flow label and scope as zero.

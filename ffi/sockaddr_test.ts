@@ -4,6 +4,7 @@ import { assertEquals } from "../tests/assert.ts";
 import {
   decodeSockaddr,
   encodeSockaddr,
+  isLoopbackDestination,
   setSockaddrPort,
   sockaddrFamily,
   sockaddrLength,
@@ -61,4 +62,18 @@ Deno.test("sockaddr: every endpoint comes back", () => {
     assertEquals(encodeSockaddr(endpoint, bytes), sockaddrLength(bytes));
     assertEquals(decodeSockaddr(bytes), { address: unmapV4(endpoint.address), port: endpoint.port });
   }));
+});
+
+Deno.test("sockaddr: what is sent to a loopback or unspecified address stays here", () => {
+  const words = new Int32Array(9);
+  const isLoopback = (address: string) => {
+    encodeSockaddr(parseEndpoint(address)!, new Uint8Array(words.buffer, 8));
+    return isLoopbackDestination(words, 2);
+  };
+  const loopback = ["0.0.0.0", "0.255.0.1", "127.0.0.1", "127.255.255.254", "[::]", "[::1]"];
+  const mapped = ["[::ffff:127.0.0.1]", "[::ffff:0.0.0.0]"];
+  for (const address of [...loopback, ...mapped]) assertEquals(isLoopback(`${address}:80`), true, address);
+  const others = ["128.0.0.1", "1.0.0.0", "192.0.2.127", "255.255.255.255", "[::2]", "[::7f00:1]", "[::1:0]"];
+  const further = ["[::ffff:128.0.0.1]", "[::ffff:ffff:7f00:1]", "[0:0:1::1]", "[0:1::1]", "[2001:db8::1]"];
+  for (const address of [...others, ...further]) assertEquals(isLoopback(`${address}:80`), false, address);
 });

@@ -39,7 +39,10 @@ export interface AppliedRules extends AsyncDisposable {
   readonly replacedKept: boolean;
   /** Takes no new flows any more, carries those it took. */
   enterDrain(): Promise<void>;
-  /** Takes everything away: the table, then rules and routes. Idempotent; tries all before it throws. */
+  /**
+   * Takes everything away: the table, then rules and routes, then what conntrack keeps. Idempotent; tries all
+   * before it throws.
+   */
   revert(): Promise<void>;
   /** Resolves with the reason when an owned table is lost although nobody reverted it. */
   readonly lost: Promise<string>;
@@ -186,11 +189,12 @@ class HostRules implements AppliedRules {
       const said = await this.#removeRules();
       if (said !== undefined) problems.push(said);
       try {
-        await forgetTakenFlows(this.#plan.intent, this.#exec);
         for (const entry of await readPlanEntries(this.#plan, this.#exec)) {
           const result = await this.#exec.run(entry.remove);
           if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);
         }
+        const { udp, marks } = this.#plan.intent;
+        if (udp !== "off") await forgetTakenFlows(marks, this.#exec);
       } finally {
         await this.#owner?.close();
       }

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "../te
 import { APPLY_CASES } from "../tests/kernel/nft_apply_cases.ts";
 import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
 import { applyPlan } from "./apply.ts";
+import { cleanup } from "./cleanup.ts";
 import { detectHost, missingAddresses } from "./detect.ts";
 import { FakeExec } from "./fake_exec.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
@@ -96,4 +97,37 @@ Deno.test("AppliedRules.lost: resolves when the holder dies, not when we revert"
     await Promise.race([reverted.lost, new Promise((resolve) => setTimeout(() => resolve(still), 10))]),
     still,
   );
+});
+
+/** Tells what was run, in order, and how long it might have taken. */
+class WatchedExec extends FakeExec {
+  readonly ran: { readonly command: string; readonly timeoutMs: number | undefined }[] = [];
+
+  override run(argv: readonly string[], options: { stdin?: string; timeoutMs?: number } = {}) {
+    this.ran.push({ command: argv.join(" "), timeoutMs: options.timeoutMs });
+    return super.run(argv, options);
+  }
+}
+
+Deno.test("AppliedRules.revert: the routes go before conntrack is asked, which is not waited for long", async () => {
+  const exec = new WatchedExec({ interfaces: INTERFACES });
+  const host = await detectHost(exec);
+  const rules = await applyPlan(gatewayPlan({ udp: "tproxy" }), { exec, host, hold: "owner" });
+  exec.ran.length = 0;
+  await rules.revert();
+  const changes = exec.ran.filter(({ command }) => / del |^conntrack /.test(command));
+  assertEquals(changes.map(({ command }) => command.split(" ")[0]), [
+    ...Array(4).fill("ip"),
+    ...Array(2).fill("conntrack"),
+  ]);
+  for (const { command, timeoutMs = Infinity } of changes.slice(4)) assert(timeoutMs <= 2_000, command);
+});
+
+Deno.test("cleanup: what conntrack keeps of flows that a killed process took goes too", async () => {
+  const exec = new WatchedExec({ interfaces: INTERFACES });
+  await cleanup(exec);
+  assertEquals(exec.ran.map(({ command }) => command).filter((command) => command.startsWith("conntrack")), [
+    "conntrack -D -f ipv4 -p udp -m 0x1000000/0x3000000",
+    "conntrack -D -f ipv6 -p udp -m 0x1000000/0x3000000",
+  ]);
 });

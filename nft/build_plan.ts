@@ -15,8 +15,8 @@
 import type { IpFamily } from "../net/address.ts";
 import { answerInterfaces, upstreamChains } from "./build_keep.ts";
 import { udpInnerChains, udpRule, udpUntrackedChain } from "./build_udp.ts";
-import { flowMark, incoming, packetMark } from "./matches.ts";
-import type { BaseChain, Chain, InterceptIntent, IpRule, LocalRoute, Plan, Rule } from "./plan.ts";
+import { flowMark, incoming, MEANT_HERE, packetMark } from "./matches.ts";
+import type { BaseChain, Chain, InterceptIntent, IpRule, LocalRoute, Match, Plan, Rule } from "./plan.ts";
 
 const LOOPBACK = "lo";
 const FAMILIES: readonly IpFamily[] = [4, 6];
@@ -204,20 +204,23 @@ function redirectChains(intent: InterceptIntent): Chain[] {
 
 /** Only first packets are asked: an address lookup for every packet of an open connection would be wasted. */
 function notForUs(): Rule[] {
-  return [{
-    id: "here",
+  const pass = (id: string, match: Match, why: string): Rule => ({
+    id,
     during: "intercept",
-    matches: [{ kind: "tcpFirst" }, { kind: "destinationHere" }],
+    matches: [{ kind: "tcpFirst" }, match],
     verdict: { kind: "pass" },
-    why: "to this host itself, or to many",
-  }, {
-    id: "link",
-    during: "intercept",
+    why,
+  });
+  return [
+    pass("here", { kind: "destinationHere" }, "to this host itself, or to many"),
+    ...MEANT_HERE.map(({ id, match, why }) => pass(id, match, why)),
     // Another host's link-local address is an ordinary unicast address to the rule above.
-    matches: [{ kind: "tcpFirst" }, { kind: "destinationIn", family: 6, prefix: "fe80::/10" }],
-    verdict: { kind: "pass" },
-    why: "link-local addresses mean nothing beyond their link",
-  }];
+    pass(
+      "link",
+      { kind: "destinationIn", family: 6, prefix: "fe80::/10" },
+      "link-local addresses mean nothing beyond their link",
+    ),
+  ];
 }
 
 function sentByUs(intent: InterceptIntent, during: Rule["during"]): Rule[] {

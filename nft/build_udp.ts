@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { flowMark, incoming, packetMark } from "./matches.ts";
+import { flowMark, incoming, MEANT_HERE, packetMark } from "./matches.ts";
 import type { BaseChain, InnerChain, InterceptIntent, Match, Rule, Verdict } from "./plan.ts";
 
 const PREROUTING = "udp_prerouting";
@@ -140,6 +140,7 @@ function notForUs(): Rule[] {
   return [
     pass("later", [{ kind: "flowSeen" }], "a flow that was not taken at its first datagram never is"),
     pass("here", [{ kind: "destinationHere" }], "to this host itself, or to many"),
+    ...MEANT_HERE.map(({ id, match, why }) => pass(id, [match], why)),
     // Another host's link-local address is an ordinary unicast address to the rule above.
     pass(
       "link",

@@ -1,6 +1,7 @@
 /**
  * Removes all that is ours from the host with no state and no configuration: tables by the first word of their
- * comment, whatever their name; rules and routes by their protocol number, whatever their table.
+ * comment, whatever their name; rules and routes by their protocol number, whatever their table; conntrack's
+ * entries of taken UDP flows by their mark.
  *
  * While a live process holds a table, nothing is removed: its routes are in use.
  *
@@ -12,6 +13,7 @@ import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent } from "./plan.ts";
 import { readRouteEntries } from "./route_listing.ts";
 import { RuleApplyError } from "./rule_apply_error.ts";
 import { isOurs, parseTables } from "./table_listing.ts";
+import { forgetTakenFlows } from "./taken_flows.ts";
 
 /** What {@linkcode cleanup} did. */
 export interface CleanupResult {
@@ -28,7 +30,7 @@ export interface CleanupResult {
  */
 export async function cleanup(
   exec: Exec,
-  numbers: Pick<InterceptIntent, "routeProtocol"> = DEFAULT_KERNEL_NUMBERS,
+  numbers: Pick<InterceptIntent, "routeProtocol" | "marks"> = DEFAULT_KERNEL_NUMBERS,
 ): Promise<CleanupResult> {
   // -t: without the elements of sets, which other programs' tables may have by the thousand.
   const listing = await exec.run(["nft", "-s", "-t", "list", "ruleset", "inet"]);
@@ -51,6 +53,8 @@ export async function cleanup(
     // A host without IPv6 has no IPv6 rules to remove, and `ip -6` fails there.
     else if (family === 4) problems.push(entries.stderr);
   }
+  // A process that was killed has left nothing else, and cannot have done this.
+  await forgetTakenFlows(numbers.marks, exec);
   if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
   return { removed, inUse: [] };
 }

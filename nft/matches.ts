@@ -19,3 +19,20 @@ export function flowMark(value: number): Match {
 export function incoming(name: string): Match {
   return { kind: "incoming", interface: name };
 }
+
+/**
+ * Destinations that no route calls local, and that would yet be this host if we sent there: a socket takes `::` for
+ * ::1, and a v4-mapped address for the IPv4 address, which may be one of ours.
+ */
+export const MEANT_HERE: readonly { readonly id: string; readonly match: Match; readonly why: string }[] = [
+  {
+    id: "unspecified",
+    match: { kind: "destinationIn", family: 6, prefix: "::/127" },
+    why: "from us it would go to our own loopback address",
+  },
+  {
+    id: "mapped",
+    match: { kind: "destinationIn", family: 6, prefix: "::ffff:0:0/96" },
+    why: "from us it would go to an IPv4 address, maybe our own",
+  },
+];

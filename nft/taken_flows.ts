@@ -9,14 +9,18 @@
  * @module
  */
 import type { Exec } from "./exec.ts";
-import type { InterceptIntent } from "./plan.ts";
+import type { Marks } from "./plan.ts";
+
+/** A table of millions takes longer to walk; then the rest ends by itself rather than hold up a stop. */
+const TIMEOUT_MS = 2_000;
 
 /** Makes conntrack forget the flows that carry our mark; call it when nothing sets that mark any more. */
-export async function forgetTakenFlows({ udp, marks }: InterceptIntent, exec: Exec): Promise<void> {
-  if (udp === "off") return;
+export async function forgetTakenFlows(marks: Marks, exec: Exec): Promise<void> {
   const mark = `0x${marks.intercept.toString(16)}/0x${marks.mask.toString(16)}`;
-  for (const family of ["ipv4", "ipv6"]) {
-    // Its exit code tells "none found" and "not permitted" not apart, and nothing depends on it.
-    await exec.run(["conntrack", "-D", "-f", family, "-p", "udp", "-m", mark]);
-  }
+  // Its exit code tells "none found" and "not permitted" not apart, and nothing depends on it.
+  await Promise.all(
+    ["ipv4", "ipv6"].map((family) =>
+      exec.run(["conntrack", "-D", "-f", family, "-p", "udp", "-m", mark], { timeoutMs: TIMEOUT_MS })
+    ),
+  );
 }

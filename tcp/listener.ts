@@ -13,6 +13,7 @@ import {
   EPOLLIN,
   errnoName,
   type EventHandler,
+  isLoopbackDestination,
   MSG_PEEK,
   SO_LINGER,
   SOCK_CLOEXEC,
@@ -199,6 +200,15 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     const known = readOriginalDestination(context, client);
     if (known < 0 || isOwnListener(context)) {
       this.#refuse(client, "tcpRefusedLoop", "loop", "a connection was made straight to the listening port");
+      return;
+    }
+    if (isLoopbackDestination(context.destination.words, 0)) {
+      this.#refuse(
+        client,
+        "tcpRefusedLoop",
+        "loop",
+        "a connection was made to this host's own loopback address",
+      );
       return;
     }
     const slot = this.#admit(client);

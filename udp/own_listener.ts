@@ -1,10 +1,12 @@
 /**
- * Tells datagrams that were sent straight to a listening port of ours from intercepted ones: to carry them would be to
- * send them to ourselves, without end.
+ * Tells datagrams that must not be carried on, because it would be to send them to this host: those that were sent
+ * straight to a listening port of ours, without end; those to a loopback address to services that other hosts are not
+ * meant to reach.
  *
  * @module
  */
 import {
+  isLoopbackDestination,
   setSockaddrPort,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -31,13 +33,14 @@ export class OwnListener {
   }
 
   /**
-   * Whether the destination whose sockaddr is at `destinationAt` is a listening port of ours.
+   * Whether the destination whose sockaddr is at `destinationAt` is a listening port of ours, or a loopback address.
    *
    * Another host may serve the same port number. An address is this host's if a socket may be bound to it (with
    * net.ipv4.ip_nonlocal_bind=1 every address may: then our port numbers on other hosts are refused too).
    */
   is(destinationAt: number): boolean {
     const { arena, settings, reactor } = this.#context;
+    if (isLoopbackDestination(arena.words, destinationAt >> 2)) return true;
     const familyPort = arena.words[destinationAt >> 2]!;
     const port = (familyPort >>> 16 & 0xff) << 8 | familyPort >>> 24;
     if (port < settings.firstPort || port >= settings.firstPort + settings.workers) return false;
