@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "../te
 import { APPLY_CASES } from "../tests/kernel/nft_apply_cases.ts";
 import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
 import { applyPlan } from "./apply.ts";
+import { cleanup } from "./cleanup.ts";
 import { detectHost, missingAddresses } from "./detect.ts";
 import { FakeExec } from "./fake_exec.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
@@ -120,4 +121,13 @@ Deno.test("AppliedRules.revert: the routes go before conntrack is asked, which i
     ...Array(2).fill("conntrack"),
   ]);
   for (const { command, timeoutMs = Infinity } of changes.slice(4)) assert(timeoutMs <= 2_000, command);
+});
+
+Deno.test("cleanup: what conntrack keeps of flows that a killed process took goes too", async () => {
+  const exec = new WatchedExec({ interfaces: INTERFACES });
+  await cleanup(exec);
+  assertEquals(exec.ran.map(({ command }) => command).filter((command) => command.startsWith("conntrack")), [
+    "conntrack -D -f ipv4 -p udp -m 0x1000000/0x3000000",
+    "conntrack -D -f ipv6 -p udp -m 0x1000000/0x3000000",
+  ]);
 });
