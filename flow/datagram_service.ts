@@ -7,6 +7,8 @@
 
 /** Takes datagrams off the listener's hands. */
 export interface DatagramService {
+  /** Datagrams whose answer may still come: a drain waits for them. */
+  readonly pending: number;
   /**
    * @param client sockaddr of who sent it; valid during the call only, as the two below.
    * @param dialled sockaddr of where it was going.

@@ -107,14 +107,15 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   /** Draining: whether there is nobody left. */
   override onTimer(): void {
     this.#sessions.endIdle(QUIET_MS / TICK_MS);
-    if (this.#sessions.size > 0) this.#context.reactor.timers.schedule(this, DRAIN_CHECK_MS);
+    const isBusy = this.#sessions.size > 0 || (this.#dns?.pending ?? 0) > 0;
+    if (isBusy) this.#context.reactor.timers.schedule(this, DRAIN_CHECK_MS);
     else this.#onIdle?.();
   }
 
   /**
    * Ends sessions as they fall quiet. Datagrams are still taken: the rules bring those of open flows alone.
    *
-   * @param onIdle called once no session is left; possibly at once.
+   * @param onIdle called once no session is left and nobody waits for DNS; possibly at once.
    */
   drain(onIdle: () => void): void {
     this.#onIdle = onIdle;

@@ -148,6 +148,22 @@ labTest(
   options,
 );
 
+labTest(`dns: a query in flight is answered before a drain is over${remark}`, async () => {
+  await using lab = await gatewayLab();
+  const internet = lab.host("internet");
+  const silent = await internet.serveDatagrams({ kind: "mute", addresses: [servers.v4], port: 53 });
+  await serve(internet, servers.v6, SECOND);
+  const flags = ["--from", "lan0", "--dns", servers.v4, "--dns", servers.v6];
+  await using proxy = await ProxyRun.start(lab.host("gateway"), flags);
+  const answer = whoAnswers(lab.host("client"), ASKED[0]!);
+  await silent.received();
+  await proxy.process.kill("SIGTERM");
+  assertEquals(await answer, SECOND);
+  assertEquals(await proxy.exitCode(), 0);
+  const { totals, forced } = await proxy.event("stopped");
+  assertEquals([forced, totals.dnsAnswers, totals.dnsPendingNow], [false, 1, 0]);
+}, options);
+
 labTest(`dns: a resolver that nobody hears of costs a TCP client 2 s${remark}`, async () => {
   await using lab = await gatewayLab();
   const internet = lab.host("internet");
