@@ -15,7 +15,7 @@
 import type { IpFamily } from "../net/address.ts";
 import { answerInterfaces, upstreamChains } from "./build_keep.ts";
 import { udpInnerChains, udpRule, udpUntrackedChain } from "./build_udp.ts";
-import { flowMark, incoming, MEANT_HERE, packetMark } from "./matches.ts";
+import { flowMark, incoming, MEANT_HERE, packetMark, routedElsewhere } from "./matches.ts";
 import type { BaseChain, Chain, InterceptIntent, IpRule, LocalRoute, Match, Plan, Rule } from "./plan.ts";
 
 const LOOPBACK = "lo";
@@ -138,7 +138,7 @@ function tproxyOutput(intent: InterceptIntent): BaseChain {
 }
 
 function tproxyOutgoing(intent: InterceptIntent): Rule[] {
-  return [...notForUs(), {
+  return [markedFirst(), ...notForUs(), {
     id: "first",
     during: "intercept",
     // Untracked packets are left alone: nothing could tell their successors.
@@ -196,7 +196,7 @@ function redirectChains(intent: InterceptIntent): Chain[] {
       priority: "dstnat",
       interfaces: "any",
       why: "This host's own traffic.",
-      rules: [...sentByUs(intent, "intercept"), ...notForUs(), first, open],
+      rules: [...sentByUs(intent, "intercept"), markedFirst(), ...notForUs(), first, open],
     });
   }
   return chains;
@@ -221,6 +221,11 @@ function notForUs(): Rule[] {
       "link-local addresses mean nothing beyond their link",
     ),
   ];
+}
+
+/** Only first packets are asked: a connection that was taken before its mark came cannot be carried on by others. */
+function markedFirst(): Rule {
+  return routedElsewhere([{ kind: "tcpFirst" }], "intercept");
 }
 
 function sentByUs(intent: InterceptIntent, during: Rule["during"]): Rule[] {

@@ -14,7 +14,7 @@
  *
  * @module
  */
-import { flowMark, incoming, MEANT_HERE, packetMark } from "./matches.ts";
+import { flowMark, incoming, MEANT_HERE, packetMark, routedElsewhere } from "./matches.ts";
 import type { BaseChain, InnerChain, InterceptIntent, Match, Rule, Verdict } from "./plan.ts";
 
 const PREROUTING = "udp_prerouting";
@@ -100,6 +100,8 @@ function outputChain(intent: InterceptIntent): InnerChain {
     hook: "none",
     why: "Datagrams of this host.",
     rules: [
+      // Of a flow that was taken too: wg-quick sets the mark when its first datagram may have left already.
+      routedElsewhere([], "always"),
       {
         id: "follow",
         during: "always",

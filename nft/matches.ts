@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Match } from "./plan.ts";
+import type { Match, Rule } from "./plan.ts";
 
 /** The packet's mark is `value`. */
 export function packetMark(value: number): Match {
@@ -18,6 +18,22 @@ export function flowMark(value: number): Match {
 /** Came in by `name`. */
 export function incoming(name: string): Match {
   return { kind: "incoming", interface: name };
+}
+
+/**
+ * Lets go what another program of this host has marked, as a VPN that takes the default route marks its own packets
+ * to get past that route. Ours would carry our mark instead, and be routed back into the VPN without end.
+ *
+ * @param first tells the packets that are asked; none: every one.
+ */
+export function routedElsewhere(first: readonly Match[], during: Rule["during"]): Rule {
+  return {
+    id: "foreign",
+    during,
+    matches: [...first, { kind: "foreignMark" }],
+    verdict: { kind: "pass" },
+    why: "marked by a program that routes it itself, as a VPN does",
+  };
 }
 
 /**

@@ -162,6 +162,8 @@ export type Match =
     readonly value: number;
     readonly negate: boolean;
   }
+  /** The packet's mark has bits that are not ours. */
+  | { readonly kind: "foreignMark" }
   /** The local socket the packet, or the packet an ICMP error is about, belongs to; no socket, no match. */
   | { readonly kind: "socket"; readonly property: "transparent" | "wildcard" }
   /** The packet goes in the direction of its connection's first packet; untracked packets do not match. */

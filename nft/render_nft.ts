@@ -154,6 +154,8 @@ function renderMatch(match: Match, marks: Marks): string {
       const sign = match.negate ? "!=" : "==";
       return `${MARK_EXPRESSION[match.of]} & ${hex(marks.mask)} ${sign} ${hex(match.value)}`;
     }
+    case "foreignMark":
+      return `meta mark & ${hex(~(marks.mask | marks.dontFragment) >>> 0)} != 0x00000000`;
     case "socket":
       return `socket ${match.property} 1`;
     case "flowOriginal":

@@ -162,6 +162,7 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     await using lab = await gatewayLab();
     const here = lab.host("gateway");
     await using echo = await lab.host("internet").serve({ kind: "echo" });
+    await using outer = await lab.host("internet").serve({ kind: "echo" });
     await using onGateway = await here.serve({ kind: "echo" });
     const destination = { 4: `${servers.v4}:${echo.port}`, 6: `[${servers.v6}]:${echo.port}` };
     await using relay = await Relay.start(here, { ...OWN, ...(tcp === "redirect" ? { destination } : {}) });
@@ -198,6 +199,12 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     for (const run of [before, inbound]) {
       assertEquals((await run.results()).map((result) => result.received), [2000, 2000]);
     }
+    assertEquals(relay.acceptedCount, 0);
+    // As the mark of a VPN's socket comes: before our chain.
+    const vpn = `type filter hook output priority mangle - 1; tcp dport ${outer.port} meta mark set 0xca6c`;
+    await here.output(["nft", "-f", "-"], { stdin: `table inet vpn { chain outer { ${vpn}; }; }\n` });
+    const marked = [shortConnection(servers.v4, outer.port), shortConnection(servers.v6, outer.port)];
+    assertEquals(await connectAll(lab, "gateway", marked), Array(2).fill("connected 1000"));
     assertEquals(relay.acceptedCount, 0);
 
     await using taken = here.startClients([

@@ -65,6 +65,19 @@ labTest("nft: udp takes this host's own new flows and no others", async () => {
     assertEquals((await passing.ask({ to: at(server, echo.port), text: "passes" })).text, "passes");
     const upstream = await proxy.upstreamSocket(family);
     assertEquals((await upstream.ask({ to: at(server, echo.port), text: "bypass" })).text, "bypass");
+    // The outer datagrams of a VPN that takes the default route: wg-quick's mark, and Tailscale's.
+    for (const mark of [0xca6c, 0x80000]) {
+      const outer = await sockets.open({ from: at(wan, 0), mark });
+      assertEquals((await outer.ask({ to: at(server, echo.port), text: "outer" })).text, "outer");
+    }
+    assertEquals(await proxy.unexpected(), 0);
+    // wg-quick sets the mark when the first one may have left already.
+    const early = await sockets.open({ from: at(wan, 0) });
+    await early.send({ to: at(server, echo.port), text: "early" });
+    assertEquals((await proxy.taken(family))[0]!.from, early.local);
+    await early.close();
+    const marked = await sockets.open({ from: early.local, mark: 0xca6c });
+    assertEquals((await marked.ask({ to: at(server, echo.port), text: "marked" })).text, "marked");
     assertEquals(await proxy.unexpected(), 0);
 
     // Connected: the answer must come from the very address that was asked.
