@@ -66,6 +66,8 @@ export class Reactor {
   #deferredCount = 0;
   #doorbell = -1;
   #running = false;
+  /** Events of this turn: how busy the loop is. */
+  turnEvents = 0;
   readonly #startSeconds: number = 0;
   #now: number;
 
@@ -199,6 +201,7 @@ export class Reactor {
         wait > 0 ? wait + COARSE_CLOCK_MS : wait,
       );
       if (count < 0 && count !== -EINTR) throw new SyscallError("epoll_wait", -count);
+      this.turnEvents = Math.max(0, count);
       this.#now = this.#readClock();
       this.timers.setNow(this.#now);
       for (let i = 0, at = 0; i < count; i++, at += this.#eventWords) {

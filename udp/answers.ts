@@ -1,7 +1,7 @@
 /**
- * Datagrams on their way to clients. What sessions receive in one turn of the loop is collected and leaves together:
+ * Datagrams on their way to clients. What sessions receive in a busy turn of the loop is collected and leaves together:
  * one system call serves many clients, as long as the remotes that answer have one port number, since that is what a
- * reply socket is for.
+ * reply socket is for. In a turn with few events nothing waits for anything else.
  *
  * Called by sessions (received datagrams), by services that answer themselves (ReplySender), and by the reactor at the
  * end of a turn.
@@ -24,6 +24,8 @@ import { type PortHolder, ReplySockets } from "./reply_sockets.ts";
 import { type EndpointKey, writeEndpoint } from "./session_table.ts";
 import type { UdpContext } from "./worker_context.ts";
 
+/** A turn with more events than this is a busy one. */
+const FEW_EVENTS = 8;
 /** A sockaddr in half a cache line. */
 const NAME_BYTES = 32;
 
@@ -73,10 +75,6 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     const count = this.inbox.receive(this.#context.sys, fd, MSG_DONTWAIT, this.#used);
     if (count <= 0) return count;
     this.#used += count;
-    if (!this.#deferred) {
-      this.#deferred = true;
-      this.#context.reactor.defer(this);
-    }
     return count;
   }
 
@@ -104,6 +102,16 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     }
     const outbox = this.#outboxOf(arena.words[nameAt >> 2]!);
     outbox.add(socket.fd, this, clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
+  }
+
+  /** A session has put what it received on its way. */
+  finish(): void {
+    const { reactor } = this.#context;
+    if (reactor.turnEvents <= FEW_EVENTS) this.flush();
+    else if (!this.#deferred) {
+      this.#deferred = true;
+      reactor.defer(this);
+    }
   }
 
   reply(client: Uint8Array, source: Uint8Array, payloadOffset: number, length: number, tos: number): void {

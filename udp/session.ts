@@ -285,6 +285,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
       this.#datagramsDown += countSegments(length, inbox.segmentBytes);
       this.#bytesDown += length;
     }
+    answers.finish();
   }
 
   #accepts(i: number): boolean {
