@@ -21,6 +21,7 @@ import {
   SOCKADDR_IN6_BYTES,
   type Syscalls,
 } from "../ffi/mod.ts";
+import { ClientShares } from "./client_shares.ts";
 import { DnsContext, type DnsEnvironment } from "./dns_context.ts";
 import { findQuestionEnd, HEADER_BYTES, isAnswer, readId, writeId } from "./message.ts";
 import { MAX_KEPT_BYTES, type Query, Transaction } from "./query.ts";
@@ -32,10 +33,13 @@ import type { ResolverSocket } from "./resolver_socket.ts";
 
 /** Transactions that wait, at most: fewer than there are ids on one socket. */
 export const MAX_TRANSACTIONS = 16_384;
+/** Those of one client among them. */
+export const MAX_TRANSACTIONS_OF_A_CLIENT: number = MAX_TRANSACTIONS / 4;
 /** A query remembers whom it was put to in the bits of one number. */
 export const MAX_RESOLVERS = 30;
 
 const LIMIT_DETAIL = `${MAX_TRANSACTIONS} queries wait for answers`;
+const CLIENT_LIMIT_DETAIL = `${MAX_TRANSACTIONS_OF_A_CLIENT} queries of one client wait for answers`;
 
 const BATCH = 32;
 /** An answer, of either family. */
@@ -57,6 +61,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
   readonly #resolvers: readonly Resolver[];
   readonly #random = new RandomWords();
   readonly #queries: QueryPool;
+  readonly #shares = new ClientShares(MAX_TRANSACTIONS_OF_A_CLIENT);
   readonly #spare: Transaction[] = [];
   readonly #received: ReceiveBatch;
   readonly #toSend: QueryBatch;
@@ -95,8 +100,10 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
       return;
     }
     // Each query has a transaction at least: then there is room for this one as well.
-    if (this.#transactions >= MAX_TRANSACTIONS) this.#evict();
+    const share = this.#shares.of(client);
+    this.#makeRoom(share);
     const query = this.#queries.take();
+    query.share = share;
     copySockaddr(client, query.client);
     copySockaddr(dialled, query.dialled);
     query.clientId = readId(this.#bytes, payloadOffset);
@@ -214,13 +221,14 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     const socket = this.#socketOf(resolver);
     if (socket === undefined) return undefined;
     query.waiting++;
-    if (this.#transactions >= MAX_TRANSACTIONS) this.#evict();
+    this.#makeRoom(query.share);
     this.#transactions++;
     const transaction = this.#spare.pop() ?? new Transaction();
     transaction.query = query;
     transaction.socket = socket;
     transaction.id = this.#drawId(socket);
     resolver.append(transaction);
+    this.#shares.append(transaction);
     this.#toSend.add(transaction, payloadAt);
     this.#defer();
     return transaction;
@@ -283,22 +291,32 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     this.#release(transaction, "dnsUnanswered");
   }
 
-  /** Makes room: the transaction that has waited longest goes. */
-  #evict(): void {
+  /** Makes room for one more of a client: of those that have waited longest, its own goes if it has its share. */
+  #makeRoom(share: number): void {
+    if (this.#shares.isFull(share)) this.#evict(this.#shares.oldest(share), CLIENT_LIMIT_DETAIL);
+    else if (this.#transactions >= MAX_TRANSACTIONS) this.#evict(this.#oldest(), LIMIT_DETAIL);
+  }
+
+  #oldest(): Transaction | undefined {
     let oldest: Transaction | undefined;
     for (const { oldest: candidate } of this.#resolvers) {
       if (candidate === undefined) continue;
       if (oldest === undefined || candidate.sentTick < oldest.sentTick) oldest = candidate;
     }
-    if (oldest === undefined) return;
-    this.#release(oldest, "dnsEvicted");
-    this.#context.warn("dns-limit", LIMIT_DETAIL);
+    return oldest;
+  }
+
+  #evict(transaction: Transaction | undefined, detail: string): void {
+    if (transaction === undefined) return;
+    this.#release(transaction, "dnsEvicted");
+    this.#context.warn("dns-limit", detail);
   }
 
   /** @param loss what it is if the query ends with it, unanswered. */
   #release(transaction: Transaction, loss: "dnsUnanswered" | "dnsEvicted"): void {
     const { query } = transaction;
     transaction.socket.resolver.remove(transaction);
+    this.#shares.remove(transaction);
     this.#transactions--;
     if (query.latest === transaction) query.latest = undefined;
     this.#spare.push(transaction);

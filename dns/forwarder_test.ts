@@ -2,7 +2,7 @@ import { EMFILE } from "../ffi/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
 import { assert, assertEquals, assertGreater, assertLessOrEqual, assertThrows } from "../tests/assert.ts";
 import { type Datagram, DnsWorld, idOf, makeAnswer, makeQuery } from "../tests/dns_world.ts";
-import { MAX_TRANSACTIONS } from "./forwarder.ts";
+import { MAX_TRANSACTIONS, MAX_TRANSACTIONS_OF_A_CLIENT } from "./forwarder.ts";
 
 const ECHO = Uint8Array.of(0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 9);
 
@@ -424,7 +424,7 @@ Deno.test("dns: more queries than can wait push out the oldest, and those that a
   let received = 0;
   const last: Datagram[] = [];
   for (let i = 0; i < MAX_TRANSACTIONS + extra; i++) {
-    world.ask(makeQuery(i & 0xffff, "a.example"), `192.0.2.7:${1 + i % 60_000}`);
+    world.ask(makeQuery(i & 0xffff, "a.example"), `192.0.2.${i % 200}:${1 + i % 60_000}`);
     if (i % 32 !== 31) continue;
     world.turn();
     const queries = resolver.receive();
@@ -451,6 +451,28 @@ Deno.test("dns: more queries than can wait push out the oldest, and those that a
     ) => [name, world.count(name)]),
   );
   assertEquals(dnsQueries, dnsAnswers! + dnsEvicted! + dnsUnanswered!);
+});
+
+Deno.test("dns: a client that asks what nobody answers pushes out its own queries, not those of others", () => {
+  using world = new DnsWorld();
+  const resolver = world.openResolver();
+  const forwarder = world.start([resolver.endpoint]);
+  const clients = Array.from({ length: 20 }, (_, i) => `198.51.100.${1 + i}:4000`);
+  for (const client of clients) world.ask(makeQuery(1, "a.example"), client);
+  world.turn();
+  const waiting = resolver.receive();
+  for (let i = 0; i < MAX_TRANSACTIONS + 100; i++) {
+    world.ask(makeQuery(i & 0xffff, "b.example"), `192.0.2.7:${1 + i % 60_000}`);
+    if (i % 32 !== 31) continue;
+    world.turn();
+    resolver.receive();
+  }
+  for (const { bytes, peer } of waiting) resolver.send(makeAnswer(bytes), peer);
+  world.turn();
+  // Whoever has the same share by chance, one in thousands, is pushed out too.
+  assertGreater(world.replies.length, clients.length - 3);
+  assertLessOrEqual(forwarder.pending, MAX_TRANSACTIONS_OF_A_CLIENT);
+  assertEquals(new Set(world.warnings), new Set(["dns-limit: 4096 queries of one client wait for answers"]));
 });
 
 Deno.test("dns: what is no query is dropped", () => {

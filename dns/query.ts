@@ -23,6 +23,8 @@ export class Query {
   readonly dialled: Uint8Array;
   /** Where in the arena the kept bytes lie; the id in them is that of the last transaction. */
   readonly payloadAt: number;
+  /** The number of the client's share of all transactions. */
+  share = 0;
   /** The client's own transaction id. */
   clientId = 0;
   length = 0;
@@ -47,7 +49,10 @@ export class Query {
   }
 }
 
-/** A question put to a resolver, under an id that is unique on its socket. In a list, by time, of its resolver. */
+/**
+ * A question put to a resolver, under an id that is unique on its socket. In two lists, by time: of its resolver, and of
+ * its client.
+ */
 export class Transaction {
   query!: Query;
   socket!: ResolverSocket;
@@ -55,5 +60,7 @@ export class Transaction {
   sentTick = 0;
   older: Transaction | undefined;
   newer: Transaction | undefined;
+  olderOfClient: Transaction | undefined;
+  newerOfClient: Transaction | undefined;
   nextInTable: Transaction | undefined;
 }
