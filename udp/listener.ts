@@ -8,7 +8,6 @@ import {
   type Deferred,
   EAGAIN,
   EPOLLIN,
-  errnoName,
   type EventHandler,
   MSG_DONTWAIT,
   SOCKADDR_IN6_BYTES,
@@ -150,7 +149,8 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     for (let round = 0; round < ROUNDS; round++) {
       const count = inbox.receive(sys, listening.fd, MSG_DONTWAIT);
       if (count === -EAGAIN) return;
-      if (count < 0) return this.#onReceiveError(-count);
+      // To try again at once would be a loop without end: what waits is looked at when more arrives.
+      if (count < 0) return this.#context.onReceiveError(-count);
       this.#dispatch(count);
       if (count < BATCH) return;
     }
@@ -158,12 +158,6 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     if (this.#deferred) return;
     this.#deferred = true;
     reactor.defer(this);
-  }
-
-  /** What waits is looked at when more arrives: to try again at once would be a loop without end. */
-  #onReceiveError(errno: number): void {
-    this.#context.count("udpSessionErrors");
-    this.#context.warn("udp-error", `recvmmsg: ${errnoName(errno)}`);
   }
 
   /** Gives each datagram to its session, and sends what they have made of it. */

@@ -13,7 +13,6 @@ import {
   EAGAIN,
   EPOLLERR,
   EPOLLIN,
-  errnoName,
   type EventHandler,
   IP_MTU_DISCOVER,
   IP_PMTUDISC_DO,
@@ -247,27 +246,26 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   }
 
   #receive(): void {
-    const { answers, reactor } = this.#context;
+    const { answers, reactor, undelivered } = this.#context;
+    let failed = 0;
     for (let round = 0; round < ROUNDS; round++) {
       const { room } = answers;
       const count = answers.receive(this.fd);
       if (count === -EAGAIN) return;
-      if (count < 0) {
-        // Errors of earlier datagrams stand in the way of what has arrived; any other would stay.
-        if (!this.#context.undelivered.readErrors(this)) return this.#onReceiveError(-count);
-        continue;
+      if (count > 0) {
+        this.#passDown(count);
+        if (count < room) return;
+      } else {
+        // Errors of earlier datagrams stand in the way of what has arrived, each once.
+        undelivered.readErrors(this);
+        failed = count;
       }
-      this.#passDown(count);
-      if (count < room) return;
     }
+    // Any other error stays: to go on at once would be a loop without end.
+    if (failed < 0) return this.#context.onReceiveError(-failed);
     if (this.#deferred) return;
     this.#deferred = true;
     reactor.defer(this);
-  }
-
-  #onReceiveError(errno: number): void {
-    this.#context.count("udpSessionErrors");
-    this.#context.warn("udp-error", `recvmmsg: ${errnoName(errno)}`);
   }
 
   #passDown(count: number): void {

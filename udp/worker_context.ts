@@ -6,6 +6,7 @@
 import {
   type Arena,
   type Block,
+  errnoName,
   type Reactor,
   SO_MEMINFO,
   SOCKADDR_IN6_BYTES,
@@ -152,6 +153,12 @@ export class UdpContext {
     this.count("udpDatagramsUp", outbox.sentDatagrams);
     this.count("udpBytesUp", outbox.sentBytes);
     if (outbox.lostDatagrams > 0) this.count("udpSendDropsUp", outbox.lostDatagrams);
+  }
+
+  /** A socket could not be read, for a reason of its own. */
+  onReceiveError(errno: number): void {
+    this.count("udpSessionErrors");
+    this.warn("udp-error", `recvmmsg: ${errnoName(errno)}`);
   }
 
   /** Asks what a socket's buffer holds and has held (SO_MEMINFO, linux/sock_diag.h). @returns whether it was told. */
