@@ -10,7 +10,7 @@
 /** Bytes of the header. */
 export const HEADER_BYTES = 12;
 
-const FLAGS = 2, RCODE = 3, QDCOUNT = 4, ANCOUNT = 6, NSCOUNT = 8;
+const FLAGS = 2, RCODE = 3, QDCOUNT = 4, ANCOUNT = 6, NSCOUNT = 8, ARCOUNT = 10;
 /** First byte of the flags: an answer, and what kind of query it is about. */
 const QR = 0x80, OPCODE = 0x78;
 const RCODE_MASK = 0x0f;
@@ -18,6 +18,8 @@ const RCODE_MASK = 0x0f;
 const MAX_LABEL_BYTES = 63;
 /** QTYPE and QCLASS. */
 const QUESTION_TAIL_BYTES = 4;
+/** The pseudo-record about the message itself (RFC 6891): its name is the root, and its type follows. */
+const TYPE_OPT = 41;
 
 function wordAt(bytes: Uint8Array, at: number): number {
   return bytes[at]! << 8 | bytes[at + 1]!;
@@ -59,7 +61,7 @@ export function findQuestionEnd(bytes: Uint8Array, at: number, length: number): 
 /**
  * Whether the message at `at` answers the query at `queryAt`, but for the id: the same kind, the same question to
  * the byte (upper and lower case too: some clients hide random bits in it). An error may do without the question,
- * which a server that could not read it does not repeat; such an answer tells the client nothing else.
+ * which a server that could not read it does not repeat; such an answer has no record but OPT.
  *
  * @param questionEnd of the query, as {@linkcode findQuestionEnd} has found it.
  */
@@ -77,7 +79,15 @@ export function isAnswer(
   }
   return (bytes[at + RCODE]! & RCODE_MASK) !== 0 &&
     wordAt(bytes, at + QDCOUNT) === 0 && wordAt(bytes, at + ANCOUNT) === 0 &&
-    wordAt(bytes, at + NSCOUNT) === 0;
+    wordAt(bytes, at + NSCOUNT) === 0 && hasAtMostOpt(bytes, at, length);
+}
+
+/** Whether the additional section, which begins behind the header, is empty or an OPT record. */
+function hasAtMostOpt(bytes: Uint8Array, at: number, length: number): boolean {
+  const records = wordAt(bytes, at + ARCOUNT), record = at + HEADER_BYTES;
+  if (records === 0) return true;
+  return records === 1 && length >= HEADER_BYTES + 3 && bytes[record] === 0 &&
+    wordAt(bytes, record + 1) === TYPE_OPT;
 }
 
 function isSame(bytes: Uint8Array, a: number, b: number, length: number): boolean {

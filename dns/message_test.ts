@@ -50,6 +50,20 @@ Deno.test("dns message: what differs in one bit of the question, the kind or the
   );
 });
 
+Deno.test("dns message: an error without the question has no record but OPT", () => {
+  const query = makeQuery(0x1234, "www.example.org");
+  const header = (additional: number) => [0x12, 0x34, 0x80, 1, 0, 0, 0, 0, 0, 0, 0, additional];
+  const record = (type: number) => [0, 0, type, 0, 1, 0, 0, 0, 0, 0, 0];
+  const answers = (message: readonly number[]) =>
+    isAnswer(Uint8Array.of(...query, ...message), query.length, message.length, 0, query.length);
+  assertEquals(answers(header(0)), true);
+  assertEquals(answers([...header(1), ...record(41)]), true);
+  const others = [header(1), [...header(1), 0, 0], [...header(1), ...record(1)], [...header(1), 1, 0, 41, 0]];
+  for (const message of others) assertEquals(answers(message), false, `${message}`);
+  assertEquals(answers([...header(2), ...record(41), ...record(1)]), false);
+  assertEquals(answers([...header(1).with(10, 1), ...record(41)]), false);
+});
+
 Deno.test("dns message: random bytes are compared within their length", () => {
   const query = makeQuery(1, "a.example");
   fc.assert(
