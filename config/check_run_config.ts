@@ -8,7 +8,7 @@
  */
 import { containsPort, formatEndpoint, formatPortRange, parsePortRange } from "../net/mod.ts";
 import type { ConfigIssue } from "./config_error.ts";
-import type { RunConfig } from "./run_config.ts";
+import { defaultRunConfig, type RunConfig } from "./run_config.ts";
 
 /** A week: longer waits are better said as 0 (never), and setTimeout ends at 24 days. */
 const LONGEST_MS = 7 * 24 * 3600 * 1000;
@@ -22,6 +22,7 @@ const MOST_RESOLVERS = 8;
 export function checkRunConfig(config: RunConfig): ConfigIssue[] {
   return [
     ...checkInterception(config),
+    ...checkWithoutUdp(config),
     ...checkWhole("--port", config.port, 1, 65_535),
     ...checkWhole("--workers", config.workers, 1, 256),
     ...checkListenerPorts(config),
@@ -82,6 +83,23 @@ function* checkInterception(config: RunConfig): Generator<ConfigIssue> {
       yield { path: "--from", found: `${name} twice`, wanted: "each interface once" };
     }
     seen.add(name);
+  }
+}
+
+/** Who sets something for UDP wants UDP; `--dns` says so itself. */
+function* checkWithoutUdp(config: RunConfig): Generator<ConfigIssue> {
+  if (config.udp !== "off") return;
+  const { udpFilter, udpTimeoutMs, udpRefreshInbound } = defaultRunConfig();
+  const set = {
+    "--udp-ports": config.udpPorts.length > 0,
+    "--max-sessions": config.maxSessions !== undefined,
+    "--max-sessions-per-client": config.maxSessionsPerClient !== undefined,
+    "--udp-filter": config.udpFilter !== udpFilter,
+    "--udp-timeout": config.udpTimeoutMs !== udpTimeoutMs,
+    "--udp-refresh-inbound": config.udpRefreshInbound !== udpRefreshInbound,
+  };
+  for (const [path, isSet] of Object.entries(set)) {
+    if (isSet) yield { path, found: "set, and --udp off", wanted: "one or the other" };
   }
 }
 
