@@ -19,6 +19,7 @@ import {
   ReceiveBatch,
   SO_MARK,
   SOCKADDR_IN6_BYTES,
+  SOCKADDR_IN_BYTES,
   SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
@@ -70,29 +71,30 @@ export class Inbox extends ReceiveBatch {
     const flags = this.flags(i);
     this.truncated = (flags & MSG_TRUNC) !== 0;
     this.controlTruncated = (flags & MSG_CTRUNC) !== 0;
-    // Lengths are the kernel's own: a message that was cut off is the last, and shorter than its header says.
+    // A message that was cut off is the last, and its header has the shorter length (net/core/scm.c, put_cmsg).
     const end = this.controlAt(i) + this.controlLength(i);
     for (let at = this.controlAt(i); at + CMSGHDR_BYTES <= end;) {
       const word = at >> 2;
       const length = words[word]!;
       if (length < CMSGHDR_BYTES || at + length > end) break;
-      this.#take(words[word + 2]!, words[word + 3]!, at + CMSGHDR_BYTES);
+      this.#take(words[word + 2]!, words[word + 3]!, at + CMSGHDR_BYTES, length - CMSGHDR_BYTES);
       at += (length + 7) & -8;
     }
     if (this.#isFragmented) this.dontFragment = false;
   }
 
-  #take(level: number, type: number, at: number): void {
+  /** @param length of the data: what was cut off is shorter than it should be. */
+  #take(level: number, type: number, at: number, length: number): void {
     const { words } = this;
     switch (level) {
       case SOL_IP:
         // One byte (net/ipv4/ip_sockglue.c, ip_cmsg_recv_tos).
         if (type === IP_TOS) this.trafficClass = words[at >> 2]! & 0xff;
-        else if (type === IP_RECVORIGDSTADDR) this.destinationAt = at;
+        else if (type === IP_RECVORIGDSTADDR && length >= SOCKADDR_IN_BYTES) this.destinationAt = at;
         break;
       case SOL_IPV6:
         if (type === IPV6_TCLASS) this.trafficClass = words[at >> 2]! & 0xff;
-        else if (type === IPV6_RECVORIGDSTADDR) this.destinationAt = at;
+        else if (type === IPV6_RECVORIGDSTADDR && length >= SOCKADDR_IN6_BYTES) this.destinationAt = at;
         else if (type === IPV6_RECVFRAGSIZE) this.#isFragmented = true;
         break;
       case SOL_UDP:
