@@ -115,10 +115,12 @@ export interface BaseChain extends ChainRules {
 
 /** Rules that only packets sent here by `goto` and `spread` meet; undecided, a packet goes on untouched. */
 export interface InnerChain extends ChainRules {
+  /** At none. */
   readonly hook: "none";
 }
 
-interface ChainRules {
+/** What every chain has. */
+export interface ChainRules {
   /** Unique in its table. */
   readonly name: string;
   /** Why the chain exists. */
