@@ -12,7 +12,11 @@ const defaults = defaultRunConfig();
 export const INTERCEPTION_FLAGS = {
   tcp: choice(["tproxy", "redirect", "off"], defaults.tcp, "how TCP is intercepted; off: not at all"),
   udp: choice(["tproxy", "off"], defaults.udp, "how UDP is intercepted; off: not at all"),
-  "udp-ports": ports("intercept datagrams to these ports alone, for example 53,1000-2000", "all"),
+  "udp-ports": ports(
+    "intercept datagrams to these ports alone, for example 53,1000-2000; what a client sends to other ports " +
+      "passes by, and is seen from elsewhere (TFTP, full cone)",
+    "all",
+  ),
   from: list("IFACE", "intercept what is forwarded from this interface; may be given again"),
   local: toggle("intercept what this host itself sends"),
   port: whole(
