@@ -103,10 +103,14 @@ labTest(
     await serve(internet, servers.v6, SECOND);
     const flags = ["--from", "lan0", "--dns", servers.v4, "--dns", servers.v6, "--workers", "1"];
     await using proxy = await ProxyRun.start(lab.host("gateway"), flags);
+    // By dig's own clock: how long its process takes to start is nobody's concern here.
     const timed = async (...args: string[]) => {
-      const startedAt = performance.now();
-      const who = await whoAnswers(client, ASKED[0]!, ...args);
-      return { who, ms: performance.now() - startedAt };
+      const flags = ["+noall", "+answer", "+stats", ...args];
+      const printed = await dig(client, ASKED[0]!, "who.example.test", "A", ...flags);
+      return {
+        who: /\sA\s+(\S+)/.exec(printed)?.[1],
+        ms: Number(/Query time: (\d+) msec/.exec(printed)?.[1]),
+      };
     };
     await context.step("both answer: the first does", async () => {
       assertEquals((await timed()).who, FIRST);
@@ -126,7 +130,8 @@ labTest(
     });
     await context.step("the first is back: its late answers tell", async () => {
       await first.kill("SIGCONT");
-      await eventually("the first answers again", async () => (await timed()).who === FIRST, 1_000);
+      // Before it would be tried again by itself, 10 s after it was given up.
+      await eventually("the first answers again", async () => (await timed()).who === FIRST, 5_000);
     });
     await context.step("the first is gone", async () => {
       await first.stop();

@@ -38,8 +38,8 @@ labTest("udp run: ready names each worker's port, and flow events tell datagrams
   }
   const startedAt = performance.now();
   const totals = await proxy.stop();
-  // No session goes on, so a second of silence is all that is waited for.
-  assertLess(performance.now() - startedAt, 5_000);
+  // No session goes on, so a second of silence is all that is waited for, and not the drain timeout (30 s).
+  assertLess(performance.now() - startedAt, 15_000);
   assertEquals((await proxy.event("draining")).openSessions, 2);
   assertEquals([totals.udpSessionsOpened, totals.udpSessionsNow, totals.udpReplySocketsNow], [2, 0, 0]);
   assertEquals([totals.udpDatagramsUp, totals.udpDatagramsDown], [6, 6]);
@@ -67,19 +67,21 @@ labTest("udp run: a drain carries what goes on, and takes nothing new", async ()
   await proxy.process.kill("SIGTERM");
   await proxy.event("draining", ({ openSessions }) => openSessions === 1);
   const carriedUntil = performance.now() + 3_000;
+  let sentAt = 0;
   while (performance.now() < carriedUntil) {
-    await old.ask({ to, text: "meanwhile" }, 1_000);
+    sentAt = performance.now();
+    await old.ask({ to, text: "meanwhile" });
     assertEquals((await echo.received()).from, before);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    // Far more often than a session may be quiet (1 s), since a busy machine adds to it.
+    await new Promise((resolve) => setTimeout(resolve, 50));
   }
   const late = await sender.open({ from: endpoint(client.v4, 0) });
   await late.ask({ to, text: "late" });
   assertEquals((await echo.received()).from, endpoint(client.v4, late.port), "it passes us by");
-  const quietAt = performance.now();
   assertEquals(await proxy.exitCode(), 0);
-  // Long before the drain timeout.
-  assertGreaterOrEqual(performance.now() - quietAt, 500);
-  assertLess(performance.now() - quietAt, 8_000);
+  // A second after the last datagram, long before the drain timeout (30 s).
+  assertGreaterOrEqual(performance.now() - sentAt, 800);
+  assertLess(performance.now() - sentAt, 15_000);
   assertEquals((await proxy.event("stopped")).totals.udpSessionsOpened, 1);
 });
 
