@@ -41,11 +41,11 @@ export const COMMANDS: readonly Command[] = [
     summary: "watch traffic being taken over, in throw-away namespaces",
     about: [
       "Makes three hosts out of network namespaces (client, gateway, internet), runs the proxy in the gateway in " +
-      "each of its modes, and sends curl and a bulk transfer through it, over IPv4 and IPv6. For each connection " +
-      "it prints what the client dialled, the five-tuple the proxy saw and what the server saw, and whether " +
-      "they agree.",
+      "each of its modes, and sends TCP (curl, a bulk transfer) and UDP (dig, a game's query, large datagrams, a " +
+      "stranger's) through it, over IPv4 and IPv6. For each it prints what the client dialled, the five-tuple the " +
+      "proxy saw and what the server saw, and whether they agree.",
       "Needs no root where the kernel lets ordinary users make namespaces, and says what is missing where it " +
-      "does not. Needs nft, ip, unshare and curl. Takes some seconds; nothing of this machine is changed, and " +
+      "does not. Needs nft, ip, unshare, curl and dig. Takes some seconds; nothing of this machine is changed, and " +
       "nothing is left behind, also after Ctrl-C. Exits with 0 only if everything was right.",
     ],
     flags: {},
@@ -67,8 +67,10 @@ export const COMMANDS: readonly Command[] = [
     name: "rules apply",
     summary: "put rules and routes in place that stay after the command",
     about: [
-      "For a `run --rules none` with the same flags. The rules stay until `rules cleanup`; while no proxy " +
-      "listens, traffic goes on its way untouched with tproxy, and connections are refused with redirect.",
+      "For a `run --rules none` with the same flags. The rules stay until `rules cleanup`. While no proxy " +
+      "listens, forwarded traffic goes on its way untouched with tproxy, and connections are refused with redirect.",
+      "With --local and tproxy start the proxy first: without it this host's own new connections hang, and its " +
+      "datagrams are lost.",
     ],
     flags: INTERCEPTION_FLAGS,
     examples: [["--from eth1", "intercept what arrives from eth1"]],
@@ -88,7 +90,8 @@ export const COMMANDS: readonly Command[] = [
     name: "rules cleanup",
     summary: "remove every rule and route of ours that is left",
     about: [
-      "Needs neither configuration nor memory: what is ours is known by its table and protocol numbers.",
+      "Needs neither configuration nor memory: what is ours is known by its table and protocol numbers. Has conntrack " +
+      "forget UDP flows that were taken, where conntrack is installed.",
     ],
     flags: {},
     examples: [["", "after `rules apply`, or a crash"]],
