@@ -59,7 +59,7 @@ export async function showDemo({ write, colours }: DemoOutput): Promise<boolean>
   write(
     `All of it took ${seconds} s and is gone now. The rates are those of curl, and of a client that checks every`,
   );
-  write("byte: what the proxy itself can do is measured by `./dev bench` (TCP) and `./dev bench udp`.");
+  write("byte: what the proxy itself can do is measured by `./dev bench tcp` and `./dev bench udp`.");
   write(renderSummary(show.right, total, style));
   return show.right === total;
 }
