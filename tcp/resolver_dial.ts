@@ -1,6 +1,7 @@
 /**
  * A connection to port 53 that is to be answered by one of our own resolvers: dials them one after the other until
- * one answers, then hands the socket over. While it lasts the client's socket is not watched, as with any dial.
+ * one answers, then hands the socket over. One that has just failed for another client comes last. Meanwhile the
+ * client's socket is not watched, as with any dial.
  *
  * It stands before a Connection and not in it, so that all other connections know nothing of it. The last resolver's
  * socket is handed over while it still connects: that it fails is then an ordinary failure to connect.
@@ -10,13 +11,16 @@
 import { EMFILE, ENFILE, EPOLLERR, EPOLLHUP, EPOLLOUT, type EventHandler, Timer } from "../ffi/mod.ts";
 import type { ConnectionAddresses } from "./connection.ts";
 import { dialFromHere } from "./dial.ts";
-import type { TcpContext } from "./worker_context.ts";
+import type { DialledResolver, TcpContext } from "./worker_context.ts";
 
 /** RFC 1035, section 4.2. */
 export const DNS_PORT = 53;
 
 /** Two seconds when the wheel has added its tick; asked for two seconds, it would round them up to three. */
 const ANSWER_TIMEOUT_MS = 1900;
+
+/** A resolver that has failed is tried after the others for so long. */
+const FAILED_MS = 10_000;
 
 /** Told how it went. It owns the client's socket. */
 export interface ResolverDialOwner {
@@ -33,7 +37,9 @@ export class ResolverDial extends Timer implements EventHandler {
   readonly startMs: number;
   readonly #context: TcpContext;
   readonly #owner: ResolverDialOwner;
-  #next = 0;
+  /** Not tried yet, in the order in which they are going to be. */
+  readonly #left: DialledResolver[];
+  #dialled: DialledResolver | undefined;
   #upstream = -1;
 
   /**
@@ -52,6 +58,9 @@ export class ResolverDial extends Timer implements EventHandler {
     this.#context = context;
     this.#owner = owner;
     this.startMs = context.reactor.now;
+    const { resolvers } = context;
+    const hasFailed = ({ failedMs }: DialledResolver) => this.startMs - failedMs < FAILED_MS;
+    this.#left = [...resolvers.filter((resolver) => !hasFailed(resolver)), ...resolvers.filter(hasFailed)];
   }
 
   /** Dials the first resolver. The owner may hear the outcome before this returns. */
@@ -65,6 +74,7 @@ export class ResolverDial extends Timer implements EventHandler {
       const { reactor } = this.#context;
       reactor.timers.cancel(this);
       reactor.remove(this.#upstream);
+      this.#dialled!.failedMs = -Infinity;
       this.#owner.onResolverDialled(this, this.#upstream);
     }
   }
@@ -80,18 +90,23 @@ export class ResolverDial extends Timer implements EventHandler {
   }
 
   #giveUp(): void {
+    this.#dialled!.failedMs = this.#context.reactor.now;
     this.#close();
     this.#dialNext();
   }
 
   #dialNext(): void {
-    const { resolvers, destination, reactor } = this.#context;
+    const { destination, reactor } = this.#context;
     for (;;) {
-      destination.bytes.set(resolvers[this.#next++]!);
-      const isLast = this.#next === resolvers.length;
+      const resolver = this.#dialled = this.#left.shift()!;
+      destination.bytes.set(resolver.sockaddr);
+      const isLast = this.#left.length === 0;
       const upstream = dialFromHere(this.#context, this.hasData);
       if (upstream < 0) {
-        if (!isLast && upstream !== -EMFILE && upstream !== -ENFILE) continue;
+        if (upstream !== -EMFILE && upstream !== -ENFILE) {
+          resolver.failedMs = reactor.now;
+          if (!isLast) continue;
+        }
         return this.#owner.onResolversFailed(this, -upstream);
       }
       // What cannot be watched here cannot be watched there either, and is reported there.

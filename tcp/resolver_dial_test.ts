@@ -54,6 +54,7 @@ class Scene implements Disposable {
   readonly buffer = this.loopback.arena.allocate(64);
   readonly #open = new Set<number>();
   readonly #port: number;
+  #jumpedSeconds = 0;
 
   constructor(resolvers: readonly Endpoint[], dialled = DIALLED) {
     const { loopback } = this;
@@ -84,7 +85,13 @@ class Scene implements Disposable {
     const probe = loopback.listen();
     this.#port = probe.localEndpoint().port;
     loopback.close(probe.fd);
-    this.reactor = new Reactor(sys, loopback.arena, archOf());
+    const clock_gettime: typeof sys.clock_gettime = (clock, time) => {
+      const result = sys.clock_gettime(clock, time);
+      // tv_sec of struct timespec.
+      new Int32Array(Deno.UnsafePointerView.getArrayBuffer(time!, 16))[0]! += this.#jumpedSeconds;
+      return result;
+    };
+    this.reactor = new Reactor({ ...sys, clock_gettime }, loopback.arena, archOf());
     this.listener = new TcpListener({
       sys: watched,
       arena: loopback.arena,
@@ -137,6 +144,12 @@ class Scene implements Disposable {
   run(ms: number): void {
     new StopAfter(this.reactor, ms);
     this.reactor.run();
+  }
+
+  /** Lets time pass, and has one turn. */
+  jump(seconds: number): void {
+    this.#jumpedSeconds += seconds;
+    this.run(0);
   }
 
   receive(fd: number): number {
@@ -230,6 +243,32 @@ Deno.test("resolver dial: a resolver that does not answer is skipped after two s
   assertEquals(scene.heardBy(second.socket), "query");
   scene.listener.close();
   assertGreaterOrEqual(scene.flows[0]!.durationMs, 1900);
+});
+
+Deno.test("resolver dial: for ten seconds, others do not wait for a resolver that has failed", () => {
+  using servers = new Loopback();
+  const second = listen({ loopback: servers });
+  using scene = new Scene([silent(servers), second.endpoint]);
+  const dial = (): number => {
+    const client = scene.dial();
+    scene.run(100);
+    return client;
+  };
+  dial();
+  scene.jump(2);
+  scene.run(100);
+  assertEquals(scene.heardBy(second.socket), "query");
+  dial();
+  assertEquals(scene.heardBy(second.socket), "query");
+  scene.jump(10);
+  dial();
+  assertEquals(scene.heardBy(second.socket), undefined);
+  scene.jump(2);
+  scene.run(100);
+  assertEquals(scene.heardBy(second.socket), "query");
+  // When the others fail too, it is the one that is left.
+  servers.close(second.socket.fd);
+  assertEquals(scene.receive(dial()), -EAGAIN);
 });
 
 Deno.test("resolver dial: when all refuse, the client is reset", () => {

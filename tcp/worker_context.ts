@@ -53,14 +53,20 @@ export interface TcpEnvironment {
   readonly onWarning: (warning: TcpWarning, detail: string) => void;
 }
 
+/** A resolver of ours, seen by one worker. */
+export interface DialledResolver {
+  readonly sockaddr: Uint8Array;
+  /** When it last could not be connected to; -Infinity: it could, or has never been tried. */
+  failedMs: number;
+}
+
 /** The environment, and the memory that calls for one connection pass their arguments through. */
 export class TcpContext {
   readonly sys: Syscalls;
   readonly reactor: Reactor;
   readonly settings: TcpSettings;
   readonly sockets: SocketFactory;
-  /** sockaddr bytes */
-  readonly resolvers: readonly Uint8Array[];
+  readonly resolvers: readonly DialledResolver[];
   readonly carrier: Carrier;
   /** Of the connection that is being accepted: its peer, and where it was going. */
   readonly peer: Block;
@@ -84,9 +90,9 @@ export class TcpContext {
     this.settings = settings;
     this.sockets = new SocketFactory(sys, arena);
     this.resolvers = environment.resolvers.map((resolver) => {
-      const bytes = new Uint8Array(SOCKADDR_IN6_BYTES);
-      encodeSockaddr(resolver, bytes);
-      return bytes;
+      const sockaddr = new Uint8Array(SOCKADDR_IN6_BYTES);
+      encodeSockaddr(resolver, sockaddr);
+      return { sockaddr, failedMs: -Infinity };
     });
     this.peer = arena.allocate(SOCKADDR_IN6_BYTES);
     this.destination = arena.allocate(SOCKADDR_IN6_BYTES);
