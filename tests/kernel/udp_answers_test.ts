@@ -3,12 +3,11 @@
  */
 import { assertEquals } from "../assert.ts";
 import type { AnswersReport } from "../fixtures/udp_answers_main.ts";
-import { runInWorld, WORLD } from "../fixtures/udp_world_lab.ts";
+import { at, runInWorld, WORLD } from "../fixtures/udp_world_lab.ts";
 import { labTest } from "../lab/mod.ts";
 
 for (const family of [4, 6] as const) {
   const { remote, otherRemote } = WORLD[family];
-  const at = (address: string, port: number) => family === 4 ? `${address}:${port}` : `[${address}]:${port}`;
 
   labTest(
     `udp answers: IPv${family}: two reply sockets serve six remotes, each client gets its own`,
