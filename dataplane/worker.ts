@@ -18,7 +18,7 @@ import {
 } from "../ffi/mod.ts";
 import { ClientLimit } from "../flow/mod.ts";
 import { CONTEXT_BYTES, type FlowSink, TcpListener, type TcpSettings } from "../tcp/mod.ts";
-import { UDP_CONTEXT_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
+import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
 import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
 import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";
@@ -210,7 +210,7 @@ const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name) => [name, counterSl
 function arenaBytes({ tcp, udp, resolvers }: WorkerConfig): number {
   const dnsBytes = resolvers.length === 0 ? 0 : DNS_BYTES;
   return OTHER_BYTES + (tcp === undefined ? 0 : CONTEXT_BYTES) +
-    (udp === undefined ? 0 : UDP_CONTEXT_BYTES + dnsBytes);
+    (udp === undefined ? 0 : UDP_BYTES + dnsBytes);
 }
 
 /** The soft limit of open files up to the hard one (getrlimit(2)): it holds for the whole process. */

@@ -17,13 +17,14 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import type { DatagramService, ReplySender } from "../flow/mod.ts";
+import { Carriage } from "./carriage.ts";
 import { BATCH, countSegments } from "./inbox.ts";
 import { openListenerSocket } from "./listener_socket.ts";
 import { OwnListener } from "./own_listener.ts";
 import type { Session } from "./session.ts";
 import { portOf } from "./session_table.ts";
 import { SessionStore } from "./session_store.ts";
-import { UdpContext, type UdpEnvironment } from "./worker_context.ts";
+import type { UdpEnvironment } from "./worker_context.ts";
 
 /** Batches of one turn: answers have their turn in between. */
 const ROUNDS = 8;
@@ -47,7 +48,7 @@ interface Listening {
 export class UdpListener extends Timer implements EventHandler, Deferred {
   /** Whether it takes IPv6 as well as IPv4. */
   readonly dualStack: boolean;
-  readonly #context: UdpContext;
+  readonly #context: Carriage;
   readonly #sessions: SessionStore;
   readonly #ownListener: OwnListener;
   readonly #listening: Listening[] = [];
@@ -62,7 +63,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   constructor(environment: UdpEnvironment) {
     super();
     const { sys, arena, settings } = environment;
-    this.#context = new UdpContext(environment);
+    this.#context = new Carriage(environment);
     this.#sessions = new SessionStore(this.#context);
     this.#ownListener = new OwnListener(this.#context);
     const sockets = new SocketFactory(sys, arena);

@@ -3,12 +3,7 @@
  *
  * @module
  */
+export { UDP_BYTES } from "./carriage.ts";
 export * from "./listener.ts";
 export * from "./settings.ts";
-export {
-  type SessionEnd,
-  UDP_CONTEXT_BYTES,
-  type UdpEnvironment,
-  type UdpFlowSink,
-  type UdpWarning,
-} from "./worker_context.ts";
+export { type SessionEnd, type UdpEnvironment, type UdpFlowSink, type UdpWarning } from "./worker_context.ts";

@@ -30,12 +30,13 @@ import {
   Timer,
   UDP_GRO,
 } from "../ffi/mod.ts";
+import type { Carriage } from "./carriage.ts";
 import { countSegments } from "./inbox.ts";
 import type { Outbox, SendObserver } from "./outbox.ts";
 import { RemoteFilter } from "./remote_filter.ts";
 import { QueueEntry } from "./idle_queue.ts";
 import { type EndpointKey, portOf, writeEndpoint } from "./session_table.ts";
-import type { SessionEnd, UdpContext } from "./worker_context.ts";
+import type { SessionEnd } from "./worker_context.ts";
 
 /** What a session's socket is watched for. */
 export const WATCHED = EPOLLIN | EPOLLERR;
@@ -72,7 +73,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   readonly fd: number;
   /** When anything was last carried, in ticks of the timer wheel; -1: the session has ended. */
   activeTick: number;
-  readonly #context: UdpContext;
+  readonly #context: Carriage;
   readonly #outbox: Outbox;
   readonly #filter: RemoteFilter | undefined;
   /** When the client last sent something, or what else keeps the session alive happened. */
@@ -106,7 +107,7 @@ export class Session extends Timer implements EndpointKey, EventHandler, Deferre
   /** sockaddr of the first destination; kept only when the session's end will be reported. */
   #destination: Uint8Array | undefined = undefined;
 
-  constructor(context: UdpContext, owner: SessionOwner, client: EndpointKey, fd: number, clientSlot: number) {
+  constructor(context: Carriage, owner: SessionOwner, client: EndpointKey, fd: number, clientSlot: number) {
     super();
     const { reactor, settings } = context;
     this.#context = context;

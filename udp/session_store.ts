@@ -17,13 +17,14 @@ import {
   sockaddrPort,
 } from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
+import type { Carriage } from "./carriage.ts";
 import type { PortHolder } from "./reply_sockets.ts";
 import { Session, type SessionOwner, WATCHED } from "./session.ts";
 import { IdleQueue } from "./idle_queue.ts";
 import { type EndpointKey, endpointKey, portOf, SessionTable } from "./session_table.ts";
 import type { UdpCounterName } from "./settings.ts";
 import { openUpstreamSocket } from "./upstream_socket.ts";
-import type { SessionEnd, UdpContext } from "./worker_context.ts";
+import type { SessionEnd } from "./worker_context.ts";
 
 const PORTS = 65_536;
 
@@ -32,7 +33,7 @@ type ClientKey = number | string;
 
 /** The sessions of one worker. */
 export class SessionStore implements SessionOwner, PortHolder {
-  readonly #context: UdpContext;
+  readonly #context: Carriage;
   readonly #table: SessionTable<Session>;
   readonly #all = new IdleQueue<Session>();
   readonly #byClient = new Map<ClientKey, IdleQueue<Session>>();
@@ -44,7 +45,7 @@ export class SessionStore implements SessionOwner, PortHolder {
   readonly #fullDetail: string;
   readonly #clientFullDetail: string;
 
-  constructor(context: UdpContext) {
+  constructor(context: Carriage) {
     const { maxSessions, maxSessionsPerClient } = context.settings;
     this.#context = context;
     this.#table = new SessionTable(context.random() | 0);

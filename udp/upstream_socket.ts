@@ -32,7 +32,7 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
 } from "../ffi/mod.ts";
-import type { UdpContext } from "./worker_context.ts";
+import type { Carriage } from "./carriage.ts";
 
 /** Tries for a port of the same parity before any port will do. */
 const PARITY_TRIES = 16;
@@ -48,7 +48,7 @@ const PORT_AT = 2, V4_ADDRESS_AT = 4, V6_ADDRESS_AT = 8;
  *
  * @returns the descriptor, or -errno with nothing left open.
  */
-export function openUpstreamSocket(context: UdpContext): number {
+export function openUpstreamSocket(context: Carriage): number {
   const { sys, address, settings } = context;
   const family = sockaddrFamily(address.bytes);
   const fd = sys.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -64,7 +64,7 @@ export function openUpstreamSocket(context: UdpContext): number {
   return result;
 }
 
-function setOptions(context: UdpContext, fd: number, isV4: boolean): number {
+function setOptions(context: Carriage, fd: number, isV4: boolean): number {
   const { sys, settings, one } = context;
   const level = isV4 ? SOL_IP : SOL_IPV6;
   let result = sys.setsockopt(fd, level, isV4 ? IP_RECVERR : IPV6_RECVERR, one.pointer, 4);
@@ -83,7 +83,7 @@ function setOptions(context: UdpContext, fd: number, isV4: boolean): number {
 }
 
 /** Binds to the port in `context.address`, else to one of the same parity (RFC 4787, REQ-4), else to any. */
-function bindNear(context: UdpContext, fd: number): number {
+function bindNear(context: Carriage, fd: number): number {
   const { address, settings } = context;
   const wanted = sockaddrPort(address.bytes);
   // A listening port of ours may be free while its worker is restarted, which needs it.
@@ -105,7 +105,7 @@ function bindNear(context: UdpContext, fd: number): number {
   return result;
 }
 
-function bindTo(context: UdpContext, fd: number): number {
+function bindTo(context: Carriage, fd: number): number {
   return context.sys.bind(fd, context.address.pointer, sockaddrLength(context.address.bytes));
 }
 

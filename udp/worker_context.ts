@@ -1,5 +1,5 @@
 /**
- * What the listener, the sessions and the reply sockets of one worker share.
+ * What everything of UDP in one worker shares.
  *
  * @module
  */
@@ -14,17 +14,10 @@ import {
   type Syscalls,
 } from "../ffi/mod.ts";
 import type { ClientLimit } from "../flow/mod.ts";
-import { Answers, ANSWERS_BYTES } from "./answers.ts";
-import { ERROR_QUEUE_BYTES } from "./error_queue.ts";
-import { ICMP_SENDER_BYTES } from "./icmp_sender.ts";
-import { Inbox, INBOX_BYTES } from "./inbox.ts";
-import { Outbox, OUTBOX_BYTES } from "./outbox.ts";
 import type { UdpCounterName, UdpCounters, UdpSettings } from "./settings.ts";
-import { Undelivered } from "./undelivered.ts";
 
 /** Arena bytes that a context takes. */
-export const UDP_CONTEXT_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + ANSWERS_BYTES + ERROR_QUEUE_BYTES +
-  ICMP_SENDER_BYTES + 4096;
+export const CONTEXT_BYTES = 1024;
 
 // Places among the nine words of SO_MEMINFO.
 const SK_MEMINFO_RMEM_ALLOC = 0, SK_MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
@@ -72,16 +65,12 @@ export interface UdpEnvironment {
   readonly onWarning: (warning: UdpWarning, detail: string) => void;
 }
 
-/** The environment, and the memory that datagrams and the arguments of calls pass through. */
+/** The environment, and the memory that arguments of calls pass through. */
 export class UdpContext {
   readonly sys: Syscalls;
   readonly arena: Arena;
   readonly reactor: Reactor;
   readonly settings: UdpSettings;
-  readonly inbox: Inbox;
-  /** Towards destinations. */
-  readonly outbox4: Outbox;
-  readonly outbox6: Outbox;
   /** A sockaddr that is written before use. */
   readonly address: Block;
   /** The sockaddr of the client that errors are told to. */
@@ -94,8 +83,6 @@ export class UdpContext {
   readonly value: Block;
   readonly bypassMark: Block;
   readonly replyMark: Block;
-  readonly undelivered: Undelivered;
-  readonly answers: Answers;
   readonly clientLimit: ClientLimit | undefined;
   readonly onFlow: UdpFlowSink | undefined;
   readonly warn: (warning: UdpWarning, detail: string) => void;
@@ -112,9 +99,6 @@ export class UdpContext {
     this.arena = arena;
     this.reactor = environment.reactor;
     this.settings = settings;
-    this.inbox = new Inbox(arena, settings.dontFragmentMark);
-    this.outbox4 = new Outbox(sys, arena, 4, false);
-    this.outbox6 = new Outbox(sys, arena, 6, false);
     this.address = arena.allocate(SOCKADDR_IN6_BYTES);
     this.client = arena.allocate(SOCKADDR_IN6_BYTES);
     this.length = arena.allocate(4);
@@ -130,8 +114,6 @@ export class UdpContext {
     this.onFlow = environment.onFlow;
     this.warn = environment.onWarning;
     this.#counters = environment.counters;
-    this.undelivered = new Undelivered(this);
-    this.answers = new Answers(this);
   }
 
   /** Adds to a counter. */
@@ -139,20 +121,6 @@ export class UdpContext {
     const { values, slots } = this.#counters;
     const slot = slots[name];
     values[slot] = values[slot]! + by;
-  }
-
-  /** Sends towards destinations what waits. */
-  flushOutboxes(): void {
-    this.#flush(this.outbox4);
-    this.#flush(this.outbox6);
-  }
-
-  #flush(outbox: Outbox): void {
-    if (outbox.isEmpty) return;
-    outbox.flush();
-    this.count("udpDatagramsUp", outbox.sentDatagrams);
-    this.count("udpBytesUp", outbox.sentBytes);
-    if (outbox.lostDatagrams > 0) this.count("udpSendDropsUp", outbox.lostDatagrams);
   }
 
   /** A socket could not be read, for a reason of its own. */
