@@ -22,8 +22,6 @@ export interface EndOf<Side extends string> {
 export type ClientAddr = Endpoint & EndOf<"client">;
 /** Where the intercepted program was going: the destination before any rule of ours touched it. */
 export type OrigDst = Endpoint & EndOf<"origDst">;
-/** The address our own socket towards the destination was bound to: what the server sees. */
-export type LocalAddr = Endpoint & EndOf<"local">;
 
 /** `ip:port`, or `[ip]:port` for IPv6 (RFC 3986, 3.2.2). */
 export function formatEndpoint(endpoint: Endpoint): string {
