@@ -210,7 +210,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     }
     if (!this.#ownListener.is(inbox.destinationAt)) return true;
     this.#context.count("udpRefusedLoop", countSegments(inbox.payloadLength(i), inbox.segmentBytes));
-    this.#context.warn("udp-loop", "a datagram was sent straight to the listening port");
+    this.#context.warn("udp-loop", "a datagram was sent straight to the listening port, or to loopback");
     return false;
   }
 

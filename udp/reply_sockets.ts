@@ -4,7 +4,7 @@
  *
  * One transparent socket a source port serves every remote that has this port: the address is chosen for each
  * message (IP_PKTINFO, ip(7)). Each is bound to an address that no packet is sent to, and so takes nobody's datagrams:
- * a socket bound to the remote's own address would be found by the kernel for what the client sends there.
+ * one bound to the remote's own address is found by rules that look for transparent sockets.
  *
  * @module
  */
