@@ -16,10 +16,14 @@ for (const family of [4, 6] as const) {
       const wanted = (client: number, count: number) =>
         Array.from({ length: count }, (_, i) => `${client}/${i} ${at(remote, 30_000 + i)}`);
       assertEquals(report.got.map((texts) => texts.toSorted()), [wanted(0, 6), wanted(1, 4)]);
+      const crowd = Array.from({ length: 12 }, (_, i) => [`crowd/${i} ${at(remote, 30_000)}`]);
+      assertEquals(report.crowdGot, crowd);
+      assertEquals(report.gotLate, [`late ${at(remote, 30_001)}`]);
       assertEquals(report.mostReplySockets, 2);
       assertEquals(report.open, {
-        "atOnce": 2,
-        "after 50 s": 2,
+        // One was given up.
+        "atOnce": 1,
+        "after 50 s": 1,
         "after 90 s, one used at 50 s": 1,
         "after 140 s": 0,
       });
