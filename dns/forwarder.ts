@@ -130,8 +130,11 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     this.#context.count("dnsTimeouts");
     const isSilent = !resolver.hasAnsweredSince(transaction);
     if (isSilent) resolver.markDown("does not answer");
+    // The resolver answers others: then it may be the socket, connected from an address that this host has lost.
+    const isStale = !isSilent && !transaction.socket.hasAnsweredSince(transaction);
+    if (isStale) transaction.socket.expire();
     // It may have made room for others when this returns, and be another one.
-    this.#retry(transaction);
+    this.#retry(transaction, isStale ? resolver : undefined);
     if (isSilent) this.#hurry(resolver);
   }
 
@@ -180,10 +183,17 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
     for (let next = resolver.takeFresh(); next !== undefined; next = resolver.takeFresh()) this.#retry(next);
   }
 
-  #retry(transaction: Transaction): void {
+  /** @param again who may be asked once more where there is nobody else. */
+  #retry(transaction: Transaction, again?: Resolver): void {
     const { query } = transaction;
     if (query.answered || query.latest !== transaction || !query.isKept) return;
-    if (this.#putToNext(query, query.payloadAt)) this.#context.count("dnsRetries");
+    let isPut = this.#putToNext(query, query.payloadAt);
+    if (!isPut && again !== undefined && !query.askedAgain) {
+      query.askedAgain = true;
+      query.tried &= ~again.bit;
+      isPut = this.#putToNext(query, query.payloadAt);
+    }
+    if (isPut) this.#context.count("dnsRetries");
   }
 
   /** @returns whether there was a resolver that had not been tried. */
@@ -280,7 +290,7 @@ export class DnsForwarder implements DatagramService, ResolverOwner, BatchOwner,
       return;
     }
     const { query } = transaction;
-    socket.resolver.markAnswering();
+    socket.markAnswering();
     if (!query.answered) {
       query.answered = true;
       this.#countPending(-1);

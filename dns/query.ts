@@ -31,6 +31,8 @@ export class Query {
   questionEnd = 0;
   /** Resolvers it was put to, a bit each. */
   tried = 0;
+  /** Whether one of them was given a second chance, on another socket. */
+  askedAgain = false;
   /** Transactions that have not ended. */
   waiting = 0;
   answered = false;
@@ -58,6 +60,8 @@ export class Transaction {
   socket!: ResolverSocket;
   id = 0;
   sentTick = 0;
+  /** The same by the reactor's clock: a tick is too long to tell an answer before from one after. */
+  sentMs = 0;
   older: Transaction | undefined;
   newer: Transaction | undefined;
   olderOfClient: Transaction | undefined;

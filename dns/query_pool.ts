@@ -28,7 +28,7 @@ export class QueryPool {
   take(): Query {
     const query = this.#spare.pop() ?? new Query(this.#arena, this.#firstAt + this.#made++ * QUERY_BYTES);
     query.tried = query.waiting = 0;
-    query.answered = false;
+    query.answered = query.askedAgain = false;
     query.latest = undefined;
     return query;
   }

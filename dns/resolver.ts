@@ -43,7 +43,7 @@ export class Resolver extends Timer {
   #isDown = false;
   #downTick = 0;
   #probeTick = 0;
-  #answerTick = -1;
+  #answerMs = -1;
   #exchangeTick = -EXCHANGE_TICKS;
   readonly #sockets: ResolverSocket[];
   /** Old ones, until what waits on them has been answered or is lost. */
@@ -117,12 +117,12 @@ export class Resolver extends Timer {
 
   markAnswering(): void {
     this.#isDown = false;
-    this.#answerTick = this.#context.reactor.timers.tick;
+    this.#answerMs = this.#context.reactor.now;
   }
 
   /** Whether it has answered anything since this one was sent. */
-  hasAnsweredSince({ sentTick }: Transaction): boolean {
-    return this.#answerTick >= sentTick;
+  hasAnsweredSince({ sentMs }: Transaction): boolean {
+    return this.#answerMs > sentMs;
   }
 
   /** Waits for an answer. */
@@ -130,6 +130,7 @@ export class Resolver extends Timer {
     const { timers } = this.#context.reactor;
     transaction.socket.transactions.add(transaction);
     transaction.sentTick = timers.tick;
+    transaction.sentMs = this.#context.reactor.now;
     transaction.older = this.#newest;
     if (this.#newest === undefined) this.#oldest = transaction;
     else this.#newest.newer = transaction;

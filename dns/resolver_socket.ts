@@ -18,6 +18,7 @@ import {
   TICK_MS,
 } from "../ffi/mod.ts";
 import type { DnsContext } from "./dns_context.ts";
+import type { Transaction } from "./query.ts";
 import type { Resolver } from "./resolver.ts";
 import { TransactionTable } from "./transaction_table.ts";
 
@@ -39,6 +40,7 @@ export class ResolverSocket implements EventHandler {
   readonly #context: DnsContext;
   readonly #owner: SocketOwner;
   #endTick = 0;
+  #answerMs = -1;
 
   constructor(context: DnsContext, resolver: Resolver, owner: SocketOwner) {
     this.#context = context;
@@ -53,6 +55,17 @@ export class ResolverSocket implements EventHandler {
   /** Whether another one should take its place. */
   get isOld(): boolean {
     return this.fd >= 0 && this.#context.reactor.timers.tick >= this.#endTick;
+  }
+
+  /** An answer has come. */
+  markAnswering(): void {
+    this.#answerMs = this.#context.reactor.now;
+    this.resolver.markAnswering();
+  }
+
+  /** Whether any has come since this one was sent. */
+  hasAnsweredSince({ sentMs }: Transaction): boolean {
+    return this.#answerMs > sentMs;
   }
 
   /** Makes it old. */
