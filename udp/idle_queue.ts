@@ -5,6 +5,9 @@
  * @module
  */
 
+/** How far from the end an entry may be put into its place: a queue of thousands is not searched for one. */
+const MAX_STEPS = 64;
+
 /** What can be queued: stamped with the tick of its last activity by its owner. */
 export interface Queued {
   readonly activeTick: number;
@@ -32,13 +35,24 @@ export class IdleQueue<T extends Queued> {
     return this.#head === null;
   }
 
-  /** Queues an entry that is in no queue. */
+  /** Queues an entry that is in no queue: behind all that were active before it, as far as a few steps tell. */
   push(entry: QueueEntry<T>): void {
     entry.queuedTick = entry.item.activeTick;
-    entry.previous = this.#tail;
-    if (this.#tail === null) this.#head = entry;
-    else this.#tail.next = entry;
-    this.#tail = entry;
+    let before = this.#tail;
+    for (
+      let steps = 0;
+      steps < MAX_STEPS && before !== null && before.queuedTick > entry.queuedTick;
+      steps++
+    ) {
+      before = before.previous;
+    }
+    const after = before === null ? this.#head : before.next;
+    entry.previous = before;
+    entry.next = after;
+    if (before === null) this.#head = entry;
+    else before.next = entry;
+    if (after === null) this.#tail = entry;
+    else after.previous = entry;
   }
 
   /** Takes an entry out of this queue. */

@@ -17,7 +17,7 @@ Deno.test("idle queue: the oldest is who has been idle for longest, not who came
   queue.remove(c.entry);
   c.activeTick = 10;
   queue.push(c.entry);
-  assertEquals(queue.oldest()?.name, "a", "active again later than b, but queued before it: one chance each");
+  assertEquals(queue.oldest()?.name, "b", "active again, but before a");
 });
 
 Deno.test("idle queue: entries leave from any place, and an empty queue has no oldest", () => {
@@ -37,4 +37,18 @@ Deno.test("idle queue: all active at once, and somebody has to go", () => {
   for (const item of items) queue.push(item.entry);
   for (const item of items) item.activeTick = 7;
   assertEquals(queue.oldest()?.name, "0");
+});
+
+Deno.test("idle queue: who was active before another was even queued goes before it", () => {
+  const queue = new IdleQueue<Item>();
+  const [a, b, c] = [new Item("a", 1), new Item("b", 2), new Item("c", 6)];
+  for (const item of [a, b, c]) queue.push(item.entry);
+  a.activeTick = 5;
+  b.activeTick = 9;
+  const order: string[] = [];
+  for (let item = queue.oldest(); item !== undefined; item = queue.oldest()) {
+    order.push(item.name);
+    queue.remove(item.entry);
+  }
+  assertEquals(order, ["a", "c", "b"]);
 });
