@@ -70,10 +70,6 @@ export class SessionStore implements SessionOwner, PortHolder {
    */
   open(nameAt: number): Session | undefined {
     const context = this.#context;
-    if (this.size >= context.settings.maxSessions) {
-      this.#evict(this.#all, "udpEvictedLimit");
-      context.warn("session-limit", this.#fullDetail);
-    }
     const key = endpointKey(context.arena.words, nameAt >> 2);
     if (isLinkLocal(key)) {
       context.count("udpSessionErrors");
@@ -82,6 +78,11 @@ export class SessionStore implements SessionOwner, PortHolder {
     }
     const slot = this.#admit(key, nameAt);
     if (slot === REFUSED) return undefined;
+    // Only now: nobody is to go for a session that there will not be.
+    if (this.size >= context.settings.maxSessions) {
+      this.#evict(this.#all, "udpEvictedLimit");
+      context.warn("session-limit", this.#fullDetail);
+    }
     const fd = this.#openSocket(nameAt);
     if (fd < 0) {
       context.clientLimit?.release(slot);

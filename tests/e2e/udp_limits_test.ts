@@ -97,6 +97,28 @@ labTest("udp limits: --max-sessions ends the session that has been idle for long
   assertEquals([totals.udpSessionsOpened, totals.udpEvictedLimit], [10, 6]);
 });
 
+labTest("udp limits: with both reached, a client's own session makes room and nobody else's", async () => {
+  await using site = await DatagramSite.start({
+    lab: { secondClient: true },
+    flags: ["--workers", "1", "--max-sessions", "2", "--max-sessions-per-client", "1"],
+  });
+  const mapping = await site.internet.serveDatagrams({ kind: "mapping", reports: false });
+  await using other = new DatagramClient(site.lab.host("client2"));
+  const family = FAMILIES[0]!;
+  const to = endpoint(family.server, mapping.port);
+  const oldest = await other.open({ from: endpoint(family.secondClient, 0) });
+  await mappedAt(oldest, to);
+  await sleep(TICKS_MS);
+  for (let n = 0; n < 5; n++) {
+    assertEquals(
+      await mappedAt(await site.open(family.client, FIRST_PORT + n), to),
+      endpoint(family.wan, FIRST_PORT + n),
+    );
+  }
+  const totals = await site.stop();
+  assertEquals([totals.udpSessionsOpened, totals.udpEvictedClientLimit, totals.udpEvictedLimit], [6, 4, 0]);
+});
+
 labTest("udp limits: out of file descriptors, an idle session makes room", async () => {
   await using site = await DatagramSite.start({ flags: ["--workers", "1", ...NO_SHARES] });
   const mapping = await site.internet.serveDatagrams({ kind: "mapping", reports: false });
