@@ -26,6 +26,16 @@ export interface Exec {
   run(argv: readonly string[], options?: { stdin?: string; timeoutMs?: number }): Promise<ExecResult>;
   /** Starts a command that reads lines until its input ends. */
   open(argv: readonly string[]): ExecSession;
+  /** Starts a command that tells what happens, and hands on each line of it until it ends, which it does with us. */
+  watch(argv: readonly string[], onLine: (line: string) => void): ExecWatch;
+}
+
+/** A command that is being listened to. */
+export interface ExecWatch {
+  /** Resolves with how the command ended. */
+  readonly ended: Promise<string>;
+  /** Ends it. */
+  close(): Promise<void>;
 }
 
 /** What a session has said since the last line was sent. */
@@ -46,6 +56,20 @@ export interface ExecSession {
 
 const RUN_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
+
+/**
+ * Runs its arguments until they end, or until its own input does: so a command that reads nothing does not outlive
+ * us when we are killed. A signal that a terminal sends to all of a process's children is not its end.
+ */
+const UNTIL_INPUT_ENDS = [
+  "sh",
+  "-c",
+  'trap "" HUP INT TERM; exec 3<&0; "$@" 3<&- & child=$!; ' +
+  '{ cat <&3; kill -KILL "$child"; } >/dev/null 2>&1 & killer=$!; exec 3<&-; ' +
+  // By then the number may be another process's.
+  'wait "$child"; code=$?; kill -KILL "$killer"; exit "$code"',
+  "sh",
+];
 
 /** The real thing: `Deno.Command`. */
 export class HostExec implements Exec {
@@ -94,16 +118,22 @@ export class HostExec implements Exec {
   }
 
   open(argv: readonly string[]): ExecSession {
+    return new HostSession(this.#spawn(argv));
+  }
+
+  watch(argv: readonly string[], onLine: (line: string) => void): ExecWatch {
+    return new HostWatch(this.#spawn([...UNTIL_INPUT_ENDS, ...argv]), onLine);
+  }
+
+  #spawn(argv: readonly string[]): Deno.ChildProcess {
     const [program = "", ...args] = [...this.#prefix, ...argv];
-    return new HostSession(
-      new Deno.Command(program, {
-        args,
-        env: this.#env,
-        stdin: "piped",
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn(),
-    );
+    return new Deno.Command(program, {
+      args,
+      env: this.#env,
+      stdin: "piped",
+      stdout: "piped",
+      stderr: "piped",
+    }).spawn();
   }
 }
 
@@ -128,6 +158,57 @@ function killIfRunning(child: Deno.ChildProcess): void {
   }
 }
 
+function howItEnded(status: Deno.CommandStatus): string {
+  return status.signal === null ? `exit code ${status.code}` : status.signal;
+}
+
+class HostWatch implements ExecWatch {
+  readonly ended: Promise<string>;
+  readonly #child: Deno.ChildProcess;
+
+  constructor(child: Deno.ChildProcess, onLine: (line: string) => void) {
+    this.#child = child;
+    let said = "";
+    const output = Promise.all([
+      eachLine(child.stdout, onLine),
+      eachLine(child.stderr, (line) => said = line),
+      child.status,
+    ]);
+    this.ended = output.then(async ([, , status]) => {
+      await this.#endInput();
+      return `${howItEnded(status)}${said === "" ? "" : `: ${said}`}`;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#endInput();
+    const timer = setTimeout(() => killIfRunning(this.#child), CLOSE_TIMEOUT_MS);
+    try {
+      await this.ended;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  async #endInput(): Promise<void> {
+    // Fails when the command ended first, which is what is wanted.
+    await this.#child.stdin.close().catch(() => {});
+  }
+}
+
+async function eachLine(
+  stream: ReadableStream<Uint8Array>,
+  onLine: (line: string) => void,
+): Promise<void> {
+  let rest = "";
+  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop()!;
+    for (const line of lines) onLine(line);
+  }
+  if (rest !== "") onLine(rest);
+}
+
 class HostSession implements ExecSession {
   readonly ended: Promise<string>;
   readonly #child: Deno.ChildProcess;
@@ -148,7 +229,7 @@ class HostSession implements ExecSession {
     this.ended = child.status.then((status) => {
       this.#hasEnded = true;
       this.#announce();
-      return status.signal === null ? `exit code ${status.code}` : status.signal;
+      return howItEnded(status);
     });
   }
 

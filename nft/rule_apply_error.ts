@@ -10,20 +10,18 @@ export type ApplyStage = "check" | "apply" | "verify" | "revert";
 /** Rules could not be checked, applied, verified or reverted. */
 export class RuleApplyError extends Error {
   override readonly name: string = "RuleApplyError";
-  readonly backend: "nft";
   readonly stage: ApplyStage;
   /** What the tool said; empty when the failure is ours to tell. */
   readonly stderr: string;
 
   constructor(stage: ApplyStage, message: string, stderr = "") {
     super(`rules ${stage}: ${message}${stderr === "" ? "" : `: ${stderr.trim()}`}`);
-    this.backend = "nft";
     this.stage = stage;
     this.stderr = stderr;
   }
 }
 
-/** Another process owns our table. */
+/** Another process holds rules of our name. */
 export class TableHeldError extends RuleApplyError {
   override readonly name = "TableHeldError";
 
