@@ -95,7 +95,7 @@ export interface FoundSocket {
 export interface PacketHost {
   /** Its addresses with their prefix lengths, `192.0.2.1/24`; those of loopback need not be named. */
   readonly addresses: readonly string[];
-  /** Whether it forwards IPv6: then the first address of each of its IPv6 networks is anycast, and its own too. */
+  /** Whether it forwards IPv6: then the first address of each of its IPv6 networks is anycast. */
   readonly forwards: boolean;
   /** Whether our listeners are there. */
   readonly proxy: "up" | "down";
