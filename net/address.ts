@@ -41,16 +41,16 @@ function parseV4Bytes(text: string): Uint8Array | undefined {
 }
 
 function parseV6Bytes(text: string): Uint8Array | undefined {
-  const halves = text.split("::");
-  if (halves.length > 2) return undefined;
-  const head = parseGroups(halves[0]!, halves.length === 1);
-  const tail = halves.length === 2 ? parseGroups(halves[1]!, true) : [];
+  const gap = text.indexOf("::");
+  if (gap >= 0 && text.indexOf("::", gap + 1) >= 0) return undefined;
+  const head = parseGroups(gap < 0 ? text : text.slice(0, gap), gap < 0);
+  const tail = gap < 0 ? [] : parseGroups(text.slice(gap + 2), true);
   if (head === undefined || tail === undefined) return undefined;
   const groups = head.length + tail.length;
-  if (halves.length === 1 ? groups !== 8 : groups > 7) return undefined;
+  if (gap < 0 ? groups !== 8 : groups > 7) return undefined;
   const bytes = new Uint8Array(16);
-  head.forEach((group, i) => writeGroup(bytes, i, group));
-  tail.forEach((group, i) => writeGroup(bytes, 8 - tail.length + i, group));
+  for (let i = 0; i < head.length; i++) writeGroup(bytes, i, head[i]!);
+  for (let i = 0; i < tail.length; i++) writeGroup(bytes, 8 - tail.length + i, tail[i]!);
   return bytes;
 }
 
@@ -64,16 +64,26 @@ function parseGroups(text: string, mayEndInV4: boolean): number[] | undefined {
   if (text === "") return [];
   const groups: number[] = [];
   const parts = text.split(":");
-  for (const [i, part] of parts.entries()) {
-    if (mayEndInV4 && i === parts.length - 1 && part.includes(".")) {
-      const v4 = parseV4Bytes(part);
-      if (v4 === undefined) return undefined;
-      groups.push(v4[0]! << 8 | v4[1]!, v4[2]! << 8 | v4[3]!);
-    } else if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
+  for (let i = 0; i < parts.length; i++) {
+    const part = parts[i]!;
+    if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
       groups.push(parseInt(part, 16));
-    } else return undefined;
+      continue;
+    }
+    const v4 = mayEndInV4 && i === parts.length - 1 ? parseV4Bytes(part) : undefined;
+    if (v4 === undefined) return undefined;
+    groups.push(v4[0]! << 8 | v4[1]!, v4[2]! << 8 | v4[3]!);
   }
   return groups;
+}
+
+/**
+ * Reads an address as {@linkcode parseAddress} does, without the work of its canonical text.
+ *
+ * @returns 4 or 16 bytes in network order, or undefined when `text` is none.
+ */
+export function parseAddressBytes(text: string): Uint8Array | undefined {
+  return text.includes(":") ? parseV6Bytes(text) : parseV4Bytes(text);
 }
 
 /**
@@ -82,7 +92,7 @@ function parseGroups(text: string, mayEndInV4: boolean): number[] | undefined {
  * @returns the canonical address, or undefined when `text` is none.
  */
 export function parseAddress(text: string): IpAddress | undefined {
-  const bytes = text.includes(":") ? parseV6Bytes(text) : parseV4Bytes(text);
+  const bytes = parseAddressBytes(text);
   return bytes && addressFromBytes(bytes);
 }
 
@@ -100,24 +110,32 @@ export function addressFromBytes(bytes: Uint8Array): IpAddress {
 
 /** RFC 5952: the longest run of two or more zero groups (the first of equals) becomes `::`. */
 function formatV6(bytes: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, i) => bytes[2 * i]! << 8 | bytes[2 * i + 1]!);
+  // RFC 5952, section 5: a v4-mapped address shows its IPv4 part as a dotted quad.
+  if (isV4Mapped(bytes)) return `::ffff:${bytes.subarray(12).join(".")}`;
   let best = -1, bestLength = 1;
   for (let i = 0; i < 8; i++) {
     let end = i;
-    while (end < 8 && groups[end] === 0) end++;
+    while (end < 8 && groupAt(bytes, end) === 0) end++;
     if (end - i > bestLength) [best, bestLength] = [i, end - i];
     if (end > i) i = end;
   }
-  const hex = groups.map((group) => group.toString(16));
-  // RFC 5952, section 5: a v4-mapped address shows its IPv4 part as a dotted quad.
-  if (isV4Mapped(bytes)) return `::ffff:${bytes.subarray(12).join(".")}`;
-  if (best < 0) return hex.join(":");
-  return `${hex.slice(0, best).join(":")}::${hex.slice(best + bestLength).join(":")}`;
+  if (best < 0) return formatGroups(bytes, 0, 8);
+  return `${formatGroups(bytes, 0, best)}::${formatGroups(bytes, best + bestLength, 8)}`;
+}
+
+function groupAt(bytes: Uint8Array, index: number): number {
+  return bytes[2 * index]! << 8 | bytes[2 * index + 1]!;
+}
+
+function formatGroups(bytes: Uint8Array, from: number, end: number): string {
+  let text = "";
+  for (let i = from; i < end; i++) text += (i > from ? ":" : "") + groupAt(bytes, i).toString(16);
+  return text;
 }
 
 function isV4Mapped(bytes: Uint8Array): boolean {
-  return bytes.length === 16 && bytes[10] === 0xff && bytes[11] === 0xff &&
-    bytes.subarray(0, 10).every((byte) => byte === 0);
+  if (bytes.length !== 16 || bytes[10] !== 0xff || bytes[11] !== 0xff) return false;
+  return bytes.subarray(0, 10).every((byte) => byte === 0);
 }
 
 /** The address in network order: 4 or 16 bytes, freshly allocated. */

@@ -3,7 +3,13 @@
  *
  * @module
  */
-import { addressBytes, addressFromBytes, type IpAddress, type IpFamily, parseAddress } from "./address.ts";
+import {
+  addressBytes,
+  addressFromBytes,
+  type IpAddress,
+  type IpFamily,
+  parseAddressBytes,
+} from "./address.ts";
 
 /** A block of addresses. `text` is canonical, `address/length`, with all host bits zero. */
 export interface Prefix {
@@ -22,23 +28,28 @@ export interface Prefix {
  */
 export function parsePrefix(text: string): Prefix | undefined {
   const slash = text.indexOf("/");
-  const address = parseAddress(slash < 0 ? text : text.slice(0, slash));
-  if (address === undefined) return undefined;
-  const bits = address.family === 4 ? 32 : 128;
-  if (slash < 0) return prefixOf(address, bits);
+  const bytes = parseAddressBytes(slash < 0 ? text : text.slice(0, slash));
+  if (bytes === undefined) return undefined;
+  const bits = 8 * bytes.length;
+  if (slash < 0) return prefixFromBytes(bytes, bits);
   const lengthText = text.slice(slash + 1);
   if (!/^(0|[1-9]\d{0,2})$/.test(lengthText) || Number(lengthText) > bits) return undefined;
-  return prefixOf(address, Number(lengthText));
+  return prefixFromBytes(bytes, Number(lengthText));
 }
 
 /** The prefix of `length` bits that holds `address`. */
 export function prefixOf(address: IpAddress, length: number): Prefix {
-  const bytes = addressBytes(address);
-  for (let i = 0; i < bytes.length; i++) {
-    const fixed = Math.min(8, Math.max(0, length - 8 * i));
+  return prefixFromBytes(addressBytes(address), length);
+}
+
+/** The same from the address's bytes, of which it clears the host bits. */
+function prefixFromBytes(bytes: Uint8Array, length: number): Prefix {
+  for (let i = length >> 3; i < bytes.length; i++) {
+    const fixed = Math.max(0, length - 8 * i);
     bytes[i] = bytes[i]! & (0xff00 >> fixed);
   }
-  return { family: address.family, text: `${addressFromBytes(bytes).text}/${length}`, length };
+  const { family, text } = addressFromBytes(bytes);
+  return { family, text: `${text}/${length}`, length };
 }
 
 /** Whether `address` lies in `prefix`; never across families. */
