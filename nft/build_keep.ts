@@ -3,54 +3,50 @@
  *
  * @module
  */
-import { packetMark } from "./matches.ts";
-import type { BaseChain, InterceptIntent, Match } from "./plan.ts";
+import type { InterceptIntent } from "./intent.ts";
+import { always, flowMark, packetMark, protocol } from "./matches.ts";
+import type { BaseChain, Match, Rule } from "./plan.ts";
 
 /**
  * Conntrack zone for connections to destinations that carry the client's address. 16 bits, local to this
  * network namespace; it only has to differ from zones other programs use.
  */
-const UPSTREAM_ZONE = 7873;
+export const UPSTREAM_ZONE = 7873;
 
 /** Source keep: our sockets towards destinations carry the client's address, so their answers are not to us. */
 export function upstreamChains(intent: InterceptIntent): BaseChain[] {
   const ours: Match = { kind: "mark", of: "socket", value: intent.marks.bypass, negate: false };
-  const relayed: Match = { kind: "protocol", protocol: relayedProtocol(intent) };
+  const relayed = protocol(relayedProtocol(intent));
+  const zone = { kind: "zone", zone: UPSTREAM_ZONE } as const;
+  const intercept = { kind: "intercept", remember: false, fromHere: false } as const;
+  const found: Match = { kind: "socket", property: "transparent" };
   return [{
-    name: "keep_output",
+    name: "keep_out",
     type: "filter",
     hook: "output",
     priority: "raw",
     interfaces: "any",
     why:
       "Our connection to the destination has the client's five-tuple; conntrack must not take them for one.",
-    rules: [{
-      id: "zone",
-      during: "always",
-      matches: [relayed, packetMark(intent.marks.bypass)],
-      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
-      why: "our own connections are tracked apart",
-    }],
+    rules: [
+      always(
+        "zone",
+        [relayed, packetMark(intent.marks.bypass)],
+        zone,
+        "our own connections are tracked apart",
+      ),
+    ],
   }, {
-    name: "keep_prerouting",
+    name: "keep_in",
     type: "filter",
     hook: "prerouting",
     priority: "raw",
     interfaces: answerInterfaces(intent),
     why: "The answers, before conntrack looks at them.",
-    rules: [{
-      id: "zone",
-      during: "always",
-      matches: [relayed, ours],
-      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
-      why: "answers to our own connections are tracked apart",
-    }, {
-      id: "zone-errors",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "icmp" }, ours],
-      verdict: { kind: "zone", zone: UPSTREAM_ZONE },
-      why: "so are the errors about them",
-    }],
+    rules: [
+      always("zone", [relayed, ours], zone, "answers to our own connections are tracked apart"),
+      always("zone-errors", [protocol("icmp"), ours], zone, "so are the errors about them"),
+    ],
   }, {
     name: "keep_answers",
     type: "filter",
@@ -58,20 +54,32 @@ export function upstreamChains(intent: InterceptIntent): BaseChain[] {
     priority: "mangle",
     interfaces: answerInterfaces(intent),
     why: "Answers addressed to the client but meant for our socket.",
-    rules: [{
-      id: "answer",
-      during: "always",
-      matches: [relayed, { kind: "socket", property: "transparent" }, ours],
-      verdict: { kind: "intercept", remember: false },
-      why: "our socket asked as the client, so the answer is delivered here",
-    }, {
-      id: "error",
-      during: "always",
-      matches: [{ kind: "protocol", protocol: "icmp" }, { kind: "socket", property: "transparent" }, ours],
-      verdict: { kind: "intercept", remember: false },
-      why: "unreachable, too big: errors about our packets are addressed to the client as well",
-    }],
+    rules: [
+      always(
+        "answer",
+        [relayed, found, ours],
+        intercept,
+        "our socket asked as the client, so the answer is delivered here",
+      ),
+      always(
+        "error",
+        [protocol("icmp"), found, ours],
+        intercept,
+        "unreachable, too big: errors about our packets are addressed to the client as well",
+      ),
+      ...(intent.onProxyDown === "closed" ? [lost(intent, relayed)] : []),
+    ],
   }];
+}
+
+/** Without our socket the answer looks like one to the client's own flow, which was taken. */
+function lost({ marks }: InterceptIntent, relayed: Match): Rule {
+  return always(
+    "lost",
+    [relayed, { kind: "flowReply" }, flowMark(marks.intercept)],
+    { kind: "drop" },
+    "its flow was taken, and the socket is gone",
+  );
 }
 
 /** Destinations may also be behind an interface we intercept on. */

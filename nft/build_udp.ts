@@ -14,22 +14,34 @@
  *
  * @module
  */
-import { flowMark, incoming, MEANT_HERE, packetMark, routedElsewhere } from "./matches.ts";
-import type { BaseChain, InnerChain, InterceptIntent, Match, Rule, Verdict } from "./plan.ts";
+import { selection } from "./build_selectors.ts";
+import type { SetCollection } from "./build_sets.ts";
+import type { InterceptIntent } from "./intent.ts";
+import {
+  always,
+  first,
+  flowMark,
+  foreign,
+  incoming,
+  LOOPBACK,
+  meantHere,
+  packetMark,
+  protocol,
+  spared,
+  toPorts,
+} from "./matches.ts";
+import type { BaseChain, InnerChain, Match, Rule, Verdict } from "./plan.ts";
 
-const PREROUTING = "udp_prerouting";
-const OUTPUT = "udp_output";
 const STEER = "udp_steer";
 
-/** Where the base chain at `hook` sends its datagrams. */
-export function udpRule(hook: "prerouting" | "output"): Rule {
-  return {
-    id: "udp",
-    during: "always",
-    matches: [{ kind: "protocol", protocol: "udp" }],
-    verdict: { kind: "goto", chain: hook === "prerouting" ? PREROUTING : OUTPUT },
-    why: "datagrams have rules of their own",
-  };
+/** Where a base chain sends its datagrams. */
+export function udpRule(way: "in" | "out"): Rule {
+  return always(
+    "udp",
+    [protocol("udp")],
+    { kind: "goto", chain: `udp_${way}` },
+    "datagrams have rules of their own",
+  );
 }
 
 /** Our answers must not begin a flow. */
@@ -52,71 +64,68 @@ export function udpUntrackedChain({ marks }: InterceptIntent): BaseChain {
 }
 
 /** The rules on datagrams, in the order in which a datagram meets them. */
-export function udpInnerChains(intent: InterceptIntent): InnerChain[] {
+export function udpInnerChains(intent: InterceptIntent, sets: SetCollection): InnerChain[] {
   const workers = Array.from({ length: intent.udpWorkers }, (_, i) => workerChain(intent, i));
+  const steer: Verdict = { kind: "goto", chain: workers.length > 1 ? STEER : workerName(0) };
+  const request = { intent, sets, protocol: "udp" } as const;
   return [
-    preroutingChain(intent),
-    ...(intent.local ? [outputChain(intent)] : []),
+    incomingChain(intent, steer),
+    ...(intent.local ? [outgoingChain(intent)] : []),
+    ...selection({
+      ...request,
+      name: "udp_in",
+      way: "in",
+      spared: meantHereOrDhcp(),
+      take: [first("take", [], steer, "a new flow goes to the worker that owns its client's endpoint")],
+    }).chains,
+    ...(intent.local
+      ? selection({
+        ...request,
+        name: "udp_out",
+        way: "out",
+        spared: meantHereOrDhcp(),
+        take: [first(
+          "take",
+          [],
+          { kind: "intercept", remember: true, fromHere: true },
+          "a new flow is taken and remembered",
+        )],
+      }).chains
+      : []),
     ...(workers.length > 1 ? [steerChain(workers.map(({ name }) => name))] : []),
     ...workers,
   ];
 }
 
-function preroutingChain(intent: InterceptIntent): InnerChain {
-  const steer: Verdict = { kind: "goto", chain: intent.udpWorkers > 1 ? STEER : workerName(0) };
-  const rules: Rule[] = [];
-  if (intent.local) {
-    rules.push({
-      id: "own",
-      during: "always",
-      matches: [incoming("lo")],
-      verdict: steer,
-      why: "this host's own: our output chain has decided",
-    });
-  }
-  rules.push(
-    {
-      id: "follow",
-      during: "always",
-      matches: openFlow(intent),
-      verdict: steer,
-      why: "later datagrams follow the first one",
-    },
-    ...notForUs(),
-    {
-      id: "first",
-      during: "intercept",
-      matches: newFlow(intent),
-      verdict: steer,
-      why: "a new flow goes to the listener, or on its way when there is none",
-    },
-  );
-  return { name: PREROUTING, hook: "none", why: "Datagrams that come in.", rules };
+function incomingChain(intent: InterceptIntent, steer: Verdict): InnerChain {
+  const own = always("own", [incoming(LOOPBACK)], steer, "this host's own: our output chain has decided");
+  return {
+    name: "udp_in",
+    hook: "none",
+    why: "Datagrams that come in.",
+    rules: [
+      ...(intent.local ? [own] : []),
+      always("follow", openFlow(intent), steer, "later datagrams follow the first one"),
+      ...newRules("udp_in_new"),
+    ],
+  };
 }
 
-function outputChain(intent: InterceptIntent): InnerChain {
+function outgoingChain(intent: InterceptIntent): InnerChain {
   return {
-    name: OUTPUT,
+    name: "udp_out",
     hook: "none",
     why: "Datagrams of this host.",
     rules: [
       // Of a flow that was taken too: wg-quick sets the mark when its first datagram may have left already.
-      routedElsewhere([], "always"),
-      {
-        id: "follow",
-        during: "always",
-        matches: openFlow(intent),
-        verdict: { kind: "intercept", remember: false },
-        why: "later datagrams follow the first one",
-      },
-      ...notForUs(),
-      {
-        id: "first",
-        during: "intercept",
-        matches: newFlow(intent),
-        verdict: { kind: "intercept", remember: true },
-        why: "a new flow is taken and remembered",
-      },
+      ...foreign(intent, "always"),
+      always(
+        "follow",
+        openFlow(intent),
+        { kind: "intercept", remember: false, fromHere: true },
+        "later datagrams follow the first one",
+      ),
+      ...newRules("udp_out_new"),
     ],
   };
 }
@@ -126,31 +135,22 @@ function openFlow({ marks }: InterceptIntent): Match[] {
   return [{ kind: "flowOriginal" }, flowMark(marks.intercept)];
 }
 
-function newFlow({ udpPorts }: InterceptIntent): Match[] {
-  const ports: Match[] = udpPorts.length > 0 ? [{ kind: "udpPorts", ports: udpPorts }] : [];
-  return [...ports, { kind: "flowNew" }];
+function newRules(entry: string): Rule[] {
+  return [
+    spared("later", [{ kind: "flowSeen" }], "a flow that was not taken at its first datagram never is"),
+    first("new", [{ kind: "flowNew" }], { kind: "goto", chain: entry }, "a new flow"),
+  ];
 }
 
-function notForUs(): Rule[] {
-  const pass = (id: string, matches: readonly Match[], why: string): Rule => ({
-    id,
-    during: "intercept",
-    matches,
-    verdict: { kind: "pass" },
-    why,
-  });
+function meantHereOrDhcp(): Rule[] {
   return [
-    pass("later", [{ kind: "flowSeen" }], "a flow that was not taken at its first datagram never is"),
-    pass("here", [{ kind: "destinationHere" }], "to this host itself, or to many"),
-    ...MEANT_HERE.map(({ id, match, why }) => pass(id, [match], why)),
-    // Another host's link-local address is an ordinary unicast address to the rule above.
-    pass(
-      "link",
-      [{ kind: "destinationIn", family: 6, prefix: "fe80::/10" }],
+    ...meantHere(),
+    spared(
+      "link-4",
+      [{ kind: "address", side: "destination", family: 4, prefix: "169.254.0.0/16" }],
       "link-local addresses mean nothing beyond their link",
     ),
-    pass("link-4", [{ kind: "destinationIn", family: 4, prefix: "169.254.0.0/16" }], "the same in IPv4"),
-    pass("dhcp", [{ kind: "udpPorts", ports: DHCP_PORTS }], "DHCP speaks of this link's addresses"),
+    spared("dhcp", [toPorts("udp", DHCP_PORTS)], "DHCP speaks of this link's addresses"),
   ];
 }
 
@@ -176,37 +176,39 @@ function workerName(index: number): string {
 }
 
 /** The hash could choose the port in one rule, but nft 1.0.6 would list that rule without its port. */
-function workerChain({ port, local }: InterceptIntent, index: number): InnerChain {
-  const udp: Match = { kind: "protocol", protocol: "udp" };
+function workerChain({ port, local, onProxyDown }: InterceptIntent, index: number): InnerChain {
+  const udp = protocol("udp");
   const listener = port + index;
-  const rules: Rule[] = [{
-    id: "whole-4",
-    during: "always",
-    matches: [udp, { kind: "dontFragment" }],
-    verdict: { kind: "tproxyDatagram", port: listener, whole: 4 },
-    why: "not to be fragmented, which the mark tells the listener",
-  }];
-  if (local) {
-    rules.push({
-      id: "own",
-      during: "always",
-      matches: [udp, incoming("lo")],
-      verdict: { kind: "tproxyDatagram", port: listener, whole: null },
-      why: "this host may fragment what it sends itself, also over IPv6",
-    });
-  }
-  rules.push({
-    id: "whole-6",
-    during: "always",
-    matches: [udp, { kind: "family", family: 6 }],
-    verdict: { kind: "tproxyDatagram", port: listener, whole: 6 },
-    why: "only its sender fragments an IPv6 packet",
-  }, {
-    id: "any",
-    during: "always",
-    matches: [udp],
-    verdict: { kind: "tproxyDatagram", port: listener, whole: null },
-    why: "a router may fragment it",
-  });
-  return { name: workerName(index), hook: "none", why: `To worker ${index}.`, rules };
+  const to = (whole: 4 | 6 | null): Verdict => ({ kind: "tproxyDatagram", port: listener, whole });
+  return {
+    name: workerName(index),
+    hook: "none",
+    why: `To worker ${index}.`,
+    rules: [
+      always(
+        "whole-4",
+        [udp, { kind: "family", family: 4 }, { kind: "dontFragment" }],
+        to(4),
+        "not to be fragmented, which the mark tells the listener",
+      ),
+      ...(local
+        ? [always(
+          "own",
+          [udp, incoming(LOOPBACK)],
+          to(null),
+          "this host may fragment what it sends itself, also over IPv6",
+        )]
+        : []),
+      always(
+        "whole-6",
+        [udp, { kind: "family", family: 6 }],
+        to(6),
+        "only its sender fragments an IPv6 packet",
+      ),
+      always("any", [udp], to(null), "a router may fragment it"),
+      ...(onProxyDown === "closed"
+        ? [always("closed", [udp], { kind: "drop" }, "there is no listener")]
+        : []),
+    ],
+  };
 }

@@ -1,15 +1,15 @@
 /**
- * Judges a plan before anything touches the host: values in range, and the invariants that keep a wrong plan
- * from cutting a host off. Pure; every message names the option it is about.
+ * Judges a plan before anything touches the host: the invariants that keep a wrong plan from cutting a host off. Pure;
+ * every message names the option or the rule it is about.
  *
  * @module
  */
-import type { PortRange } from "../net/port_range.ts";
-import type { BaseChain, Chain, InterceptIntent, Plan, Rule } from "./plan.ts";
+import { checkIntent } from "./check_intent.ts";
+import type { BaseChain, Chain, Match, Plan, Rule } from "./plan.ts";
 
 /** What is wrong with a plan. */
 export interface PlanIssue {
-  /** The option to change, as the user knows it. */
+  /** The option to change, as the user knows it, or CHAIN/RULE. */
   readonly option: string;
   /** What was found and what is wanted. */
   readonly message: string;
@@ -17,114 +17,14 @@ export interface PlanIssue {
 
 /** The kernel stores a rule's comment in 128 bytes, its end included (NFTNL_UDATA_COMMENT_MAXLEN). */
 export const COMMENT_BYTES = 127;
-/** IFNAMSIZ without the terminating NUL. */
-const INTERFACE_NAME_BYTES = 15;
-/** As the configuration has it; each has a port and a chain. */
-const MAX_WORKERS = 256;
-/** NFT_NAME_MAXLEN is 256; a short limit leaves room in messages and is never met by accident. */
-const TABLE_NAME = /^[A-Za-z_][A-Za-z0-9_-]{0,63}$/;
+/** iptables has 28 bytes for a chain's name (XT_EXTENSION_MAXNAMELEN), which the table's name begins. */
+const CHAIN_NAME_BYTES = 17;
 
 /** All that is wrong with `plan`; empty when it may be applied. */
 export function checkPlan(plan: Plan): PlanIssue[] {
   const issues = checkIntent(plan.intent);
   // What is made of wrong values would only say the same again, less clearly.
   return issues.length > 0 ? issues : checkStructure(plan);
-}
-
-function checkIntent(intent: InterceptIntent): PlanIssue[] {
-  const issues: PlanIssue[] = [];
-  const add = (option: string, message: string) => issues.push({ option, message: `${option}: ${message}` });
-  const range = (option: string, value: number, min: number, max: number) => {
-    if (!Number.isInteger(value) || value < min || value > max) {
-      add(option, `${value} found, a whole number from ${min} to ${max} wanted`);
-    }
-  };
-  if (intent.tcp !== "off" || intent.udp !== "off") {
-    if (intent.from.length === 0 && !intent.local) {
-      add("--from", "nothing to intercept: --from IFACE or --local wanted");
-    }
-    range("--port", intent.port, 1, 65535);
-  }
-  if (intent.udp !== "off") {
-    range("--workers", intent.udpWorkers, 1, MAX_WORKERS);
-    const last = intent.port + intent.udpWorkers - 1;
-    if (last > 65535 && intent.port <= 65535) {
-      add("--port", `${intent.port} found: ${intent.udpWorkers} workers take the ports up to ${last}`);
-    }
-  }
-  checkPorts(intent.udpPorts, add);
-  checkInterfaces("--from", intent.from, add);
-  checkInterfaces("otherInterfaces", intent.otherInterfaces, add);
-  if (intent.from.includes("lo")) {
-    add("--from", "lo found: this host's own traffic is intercepted with --local");
-  }
-  checkMarks(intent, add);
-  // 0 is "no table", 253 to 255 are default, main and local: a local default route there takes the host offline.
-  range("routeTable", intent.routeTable, 1, 0xffffffff);
-  if (intent.routeTable >= 253 && intent.routeTable <= 255) {
-    add("routeTable", `${intent.routeTable} found: 253, 254 and 255 are the host's own tables`);
-  }
-  // Up to 4 are the kernel's and `ip`'s own (RTPROT_STATIC): we delete by protocol, so it must be ours alone.
-  range("routeProtocol", intent.routeProtocol, 5, 255);
-  // 0 would come before the local table, 32766 is main: after that our rule is never asked.
-  range("rulePreference", intent.rulePreference, 1, 32765);
-  if (!TABLE_NAME.test(intent.tableName)) {
-    add("tableName", `"${intent.tableName}" found, a letter and up to 63 letters, digits, _ or - wanted`);
-  }
-  return issues;
-}
-
-type Add = (option: string, message: string) => void;
-
-function checkInterfaces(option: string, names: readonly string[], add: Add): void {
-  for (const [i, name] of names.entries()) {
-    // No space, slash or colon (dev_valid_name in the kernel); no quote, and no asterisk, which nft expands.
-    const valid = /^[^\s/:"*\\]+$/.test(name) && name !== "." && name !== "..";
-    if (!valid || new TextEncoder().encode(name).length > INTERFACE_NAME_BYTES) {
-      add(option, `"${name}" is not an interface name`);
-    } else if (names.indexOf(name) !== i) add(option, `${name} is named twice`);
-  }
-}
-
-/** nft refuses a set in which ranges overlap. */
-function checkPorts(ranges: readonly PortRange[], add: Add): void {
-  const isPort = (value: number) => Number.isInteger(value) && value >= 1 && value <= 65535;
-  for (const [i, { first, last }] of ranges.entries()) {
-    if (!isPort(first) || !isPort(last) || first > last) {
-      add("--udp-ports", `${first}-${last} found, ports from 1 to 65535 in ascending order wanted`);
-    } else if (ranges.slice(0, i).some((other) => first <= other.last && other.first <= last)) {
-      add("--udp-ports", `${first}-${last} overlaps another range`);
-    }
-  }
-}
-
-function checkMarks({ marks }: InterceptIntent, add: Add): void {
-  const { mask, dontFragment } = marks;
-  for (const [name, value] of Object.entries(marks)) {
-    if (!Number.isInteger(value) || value < 1 || value > 0xffffffff) {
-      add(`marks.${name}`, `${value} found, a 32-bit number other than 0 wanted`);
-    }
-  }
-  // >>> 0: JavaScript's bit operations give signed numbers.
-  const used = new Map<number, string>();
-  for (const name of ["intercept", "bypass", "reply"] as const) {
-    const value = marks[name];
-    if ((value & mask) >>> 0 !== value) {
-      add(`marks.${name}`, `${hex(value)} has bits outside ${hex(mask)}`);
-    }
-    const other = used.get(value);
-    if (other !== undefined) {
-      add(`marks.${name}`, `${hex(value)} found, another value than marks.${other} wanted`);
-    }
-    used.set(value, name);
-  }
-  if ((dontFragment & mask) !== 0 || (dontFragment & (dontFragment - 1)) !== 0) {
-    add("marks.dontFragment", `${hex(dontFragment)} found, one bit outside ${hex(mask)} wanted`);
-  }
-}
-
-function hex(value: number): string {
-  return `0x${value.toString(16)}`;
 }
 
 function checkStructure(plan: Plan): PlanIssue[] {
@@ -134,16 +34,21 @@ function checkStructure(plan: Plan): PlanIssue[] {
   const names = new Set<string>();
   for (const chain of plan.chains) {
     if (names.has(chain.name)) issues.push(broken(chain.name, "two chains of this name"));
+    if (chain.name.length > CHAIN_NAME_BYTES) {
+      issues.push(broken(chain.name, `${chain.name.length} bytes, at most ${CHAIN_NAME_BYTES} wanted`));
+    }
     names.add(chain.name);
     const ids = new Set<string>();
     for (const rule of chain.rules) {
       if (ids.has(rule.id)) issues.push(broken(`${chain.name}/${rule.id}`, "two rules of this id"));
       ids.add(rule.id);
-      issues.push(...checkComment(chain, rule));
+      issues.push(...checkComment(chain, rule), ...checkSets(plan, chain, rule));
     }
-    if (chain.hook !== "none") issues.push(...checkLoop(plan, chain), ...checkRouted(plan, chain));
+    if (chain.hook !== "none") {
+      issues.push(...checkLoop(plan, chain), ...checkRouted(plan, chain), ...checkPlace(plan, chain));
+    }
   }
-  return [...issues, ...checkUntracked(plan)];
+  return [...issues, ...checkUntracked(plan), ...checkClosed(plan)];
 }
 
 function broken(where: string, what: string): PlanIssue {
@@ -166,35 +71,44 @@ function checkComment(chain: Chain, rule: Rule): PlanIssue[] {
     : [];
 }
 
+function checkSets({ sets }: Plan, chain: Chain, rule: Rule): PlanIssue[] {
+  return rule.matches
+    .flatMap((match) =>
+      match.kind === "addressSet" && !sets.some(({ name }) => name === match.set) ? [match.set] : []
+    )
+    .map((name) => broken(`${chain.name}/${rule.id}`, `no set ${name}`));
+}
+
 /**
- * An output chain that takes traffic must first let our own sockets' packets go, or we would proxy ourselves.
- * Where it takes datagrams, our answers to clients as well.
+ * An output chain that takes traffic must first let our own sockets' packets go, or we would proxy ourselves: those
+ * with the bypass mark before anything, those with the reply mark before anything but what leads to the pod itself.
  */
 function checkLoop(plan: Plan, chain: BaseChain): PlanIssue[] {
   if (chain.hook !== "output") return [];
   const { bypass, reply } = plan.intent.marks;
   const spared = new Set<number>();
   for (const rule of chain.rules) {
-    if (rule.verdict.kind === "pass") {
-      const [match, ...others] = rule.matches;
-      if (match?.kind === "mark" && match.of === "packet" && !match.negate && others.length === 0) {
-        spared.add(match.value);
-      }
-    }
-    const isTcp = rule.matches.some((match) =>
-      match.kind === "tcpFirst" || (match.kind === "protocol" && match.protocol === "tcp")
-    );
-    const wanted = isTcp ? [bypass] : [bypass, reply];
-    if (takes(plan, rule) && wanted.some((mark) => !spared.has(mark))) {
-      return [broken(chain.name, "takes our own sockets' packets: a rule for their mark must come first")];
+    const [match, ...others] = rule.matches;
+    if (rule.verdict.kind === "pass" && isPacketMark(match) && others.length === 0) spared.add(match.value);
+    if (!takes(plan, rule) || spared.has(bypass) && spared.has(reply)) continue;
+    // What is told by our own mark or owner, and leaves by lo, comes back to the pod: a chain of its own spares us.
+    const leadsBack = rule.matches.some((other) => other.kind === "outgoing" && other.interface === "lo");
+    if (!leadsBack) {
+      return [broken(chain.name, "takes our own sockets' packets: rules for their marks must come first")];
     }
   }
   return [];
 }
 
+function isPacketMark(match: Match | undefined): match is Extract<Match, { kind: "mark" }> {
+  return match?.kind === "mark" && match.of === "packet" && !match.negate;
+}
+
 function takes(plan: Plan, rule: Rule): boolean {
   switch (rule.verdict.kind) {
     case "pass":
+    case "drop":
+    case "rememberFlow":
     case "zone":
     case "untrack":
       return false;
@@ -247,7 +161,8 @@ function checkUntracked({ intent, chains }: Plan): PlanIssue[] {
 function checkRouted(plan: Plan, chain: BaseChain): PlanIssue[] {
   const marks = chain.type !== "nat" && chain.rules.some((rule) => takes(plan, rule));
   if (!marks) return [];
-  const interfaces = chain.interfaces === "any" ? ["lo"] : chain.interfaces;
+  // What comes in at a pod is addressed to it, and needs no route of ours.
+  const interfaces = chain.interfaces !== "any" ? chain.interfaces : chain.hook === "output" ? ["lo"] : [];
   return interfaces
     .filter((name) => ([4, 6] as const).some((family) => !isRouted(plan, family, name)))
     .map((name) => broken(chain.name, `packets of ${name} are marked but not routed to lo`));
@@ -257,4 +172,42 @@ function isRouted(plan: Plan, family: 4 | 6, incoming: string): boolean {
   const rule = plan.ipRules.find((rule) => rule.family === family && rule.incoming === incoming);
   return rule !== undefined &&
     plan.routes.some((route) => route.family === family && route.table === rule.table);
+}
+
+/** Only a packet that is sent has an owner and an interface it leaves by; only one that came in has a sender. */
+function checkPlace(plan: Plan, chain: BaseChain): PlanIssue[] {
+  const sent = new Set<Match["kind"]>(["owner", "cgroup", "outgoing"]);
+  const received = new Set<Match["kind"]>(["mac", "incoming", "socket"]);
+  const wrong = chain.hook === "output" ? received : sent;
+  return reachable(plan, chain).flatMap((rule) =>
+    rule.matches.filter((match) => wrong.has(match.kind))
+      .map((match) => broken(`${chain.name}/${rule.id}`, `${match.kind} is not known at ${chain.hook}`))
+  );
+}
+
+function reachable(plan: Plan, chain: Chain): Rule[] {
+  const seen = new Set<string>();
+  const walk = (rules: readonly Rule[]): Rule[] =>
+    rules.flatMap((rule) => {
+      const fresh = targets(rule.verdict).filter((name) => !seen.has(name));
+      fresh.forEach((name) => seen.add(name));
+      return [
+        rule,
+        ...plan.chains.filter(({ name }) => fresh.includes(name)).flatMap(({ rules }) => walk(rules)),
+      ];
+    });
+  return walk(chain.rules);
+}
+
+/** In a closed plan what a TPROXY rule could not hand over must be lost by the next rule: nft would let it go. */
+function checkClosed({ intent, chains }: Plan): PlanIssue[] {
+  if (intent.onProxyDown === "open") return [];
+  return chains.flatMap(({ name, rules }) => {
+    const last = rules.findLastIndex(({ verdict }) =>
+      verdict.kind === "tproxy" || verdict.kind === "tproxyDatagram"
+    );
+    return last < 0 || rules[last + 1]?.verdict.kind === "drop"
+      ? []
+      : [broken(name, "a packet that no listener takes is not dropped")];
+  });
 }

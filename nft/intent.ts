@@ -5,6 +5,8 @@
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
+import type { IdRange } from "../net/id_range.ts";
+import type { MarkMatch } from "../net/mark_match.ts";
 import type { PortRange } from "../net/port_range.ts";
 
 /** What the user asked for, and the numbers the kernel state is to carry. */
@@ -74,18 +76,6 @@ export interface Selectors {
   readonly cgroups: Filter<string>;
   /** Packet marks that other programs have set. */
   readonly marks: Filter<MarkMatch>;
-}
-
-/** Users or groups from `first` to `last`, both included, 0 to 2^32 - 2. */
-export interface IdRange {
-  readonly first: number;
-  readonly last: number;
-}
-
-/** A packet mark that is `value` under `mask`. */
-export interface MarkMatch {
-  readonly value: number;
-  readonly mask: number;
 }
 
 /** A filter that names nothing: everything is taken. */

@@ -11,88 +11,46 @@
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
+import type { IdRange } from "../net/id_range.ts";
+import type { MarkMatch } from "../net/mark_match.ts";
 import type { PortRange } from "../net/port_range.ts";
-
-/** What the user asked for, and the numbers the kernel state is to carry. */
-export interface InterceptIntent {
-  /** How TCP is intercepted; `off`: not at all. */
-  readonly tcp: "tproxy" | "redirect" | "off";
-  /** How UDP is intercepted; `off`: not at all. */
-  readonly udp: "tproxy" | "off";
-  /** Destination ports of the datagrams to be intercepted; none: all. */
-  readonly udpPorts: readonly PortRange[];
-  /** How many workers share the client endpoints: worker i receives datagrams on `port` + i. */
-  readonly udpWorkers: number;
-  /** Interfaces by which the traffic to be intercepted comes in. */
-  readonly from: readonly string[];
-  /** Whether this host's own traffic is intercepted too. */
-  readonly local: boolean;
-  /** Our listener's port, on every address of both families; for UDP the first worker's. */
-  readonly port: number;
-  /** Source address towards the destination: this host's, or the client's own. */
-  readonly source: "own" | "keep";
-  /** Packet and connection marks; only bits inside `mask` are read or written. */
-  readonly marks: Marks;
-  /** Routing table that delivers marked packets to this host, 1 to 2^32 - 1. */
-  readonly routeTable: number;
-  /** Labels our `ip` rules and routes as ours (`ip rule … protocol N`). */
-  readonly routeProtocol: number;
-  /** Place of our `ip` rules among the others; lower is earlier. */
-  readonly rulePreference: number;
-  /** Name of the nft table. */
-  readonly tableName: string;
-  /** With source keep: the other interfaces by which a destination's answers may come in. */
-  readonly otherInterfaces: readonly string[];
-}
-
-/** Three values under one mask, and one bit beside it. */
-export interface Marks {
-  /** To be routed to our listener. */
-  readonly intercept: number;
-  /** Sent by our own sockets (SO_MARK): to be left alone. */
-  readonly bypass: number;
-  /** Sent by our sockets that answer UDP clients in a remote's name: to be left alone and not to be tracked. */
-  readonly reply: number;
-  /** The bits of those three. */
-  readonly mask: number;
-  /** One bit more, set beside `intercept` on a datagram that no router would fragment on its way. */
-  readonly dontFragment: number;
-}
-
-/**
- * Numbers clear of Tailscale (0xff0000), kube-proxy (0xc000) and the tables and protocols distributions name.
- *
- * Preference 90: any rule before ours that matches takes our marked packets out by an interface, where they are
- * lost. So ours comes after `local` (0) alone, before VRF (1000), multi-WAN and VPNs (Tailscale: 5210 and on); it
- * asks for our mark, so that no packet of theirs is kept from them.
- */
-export const DEFAULT_KERNEL_NUMBERS: Pick<
-  InterceptIntent,
-  "marks" | "routeTable" | "routeProtocol" | "rulePreference" | "tableName"
-> = {
-  marks: {
-    intercept: 0x01000000,
-    bypass: 0x02000000,
-    reply: 0x03000000,
-    mask: 0x03000000,
-    dontFragment: 0x04000000,
-  },
-  routeTable: 7873,
-  routeProtocol: 173,
-  rulePreference: 90,
-  tableName: "pellucid",
-};
+import type { InterceptIntent } from "./intent.ts";
 
 /** Everything the kernel is to be told. */
 export interface Plan {
   /** What the plan was made for. */
   readonly intent: InterceptIntent;
-  /** Rules on packets. */
+  /** Rules on packets. A chain sends packets only to chains that come after it. */
   readonly chains: readonly Chain[];
+  /** Addresses that rules ask for by name. */
+  readonly sets: readonly AddressSet[];
   /** Rules that choose a routing table. */
   readonly ipRules: readonly IpRule[];
   /** What that table holds. */
   readonly routes: readonly LocalRoute[];
+  /** Settings of the kernel without which the rules would not work. */
+  readonly sysctls: readonly Sysctl[];
+}
+
+/** A setting of this network namespace; what it was before is put back with the rules. */
+export interface Sysctl {
+  /** Below /proc/sys, with slashes: `net/ipv4/tcp_fwmark_accept`. */
+  readonly key: string;
+  readonly value: string;
+  /** Why the rules need it. */
+  readonly why: string;
+}
+
+/** Prefixes under a name that changes with them, so that a set is never changed, only replaced. */
+export interface AddressSet {
+  /** `WHAT_FAMILY_HASH`, at most 22 bytes: `dst_out_4_1f0c77a25e9b`. */
+  readonly name: string;
+  /** IP version of all of them. */
+  readonly family: IpFamily;
+  /** Canonical, disjoint, none adjacent that could be one, ascending; at least one. */
+  readonly prefixes: readonly string[];
+  /** Why the set exists. */
+  readonly why: string;
 }
 
 /** `intercept` takes new flows; `drain` only carries what was taken before. */
@@ -106,9 +64,9 @@ export interface BaseChain extends ChainRules {
   /** nft's chain type: what the chain may do to a packet. */
   readonly type: "filter" | "route" | "nat";
   /** Where on the packet's way. */
-  readonly hook: "prerouting" | "output";
-  /** When, among the chains of one hook. */
-  readonly priority: "raw" | "mangle" | "dstnat";
+  readonly hook: "prerouting" | "input" | "output";
+  /** When, among the chains of one hook: raw before conntrack, mangle, dstnat, then filter. */
+  readonly priority: "raw" | "mangle" | "dstnat" | "filter";
   /** Only packets coming in by one of these are looked at; `any` at hooks without an incoming interface. */
   readonly interfaces: "any" | readonly string[];
 }
@@ -143,50 +101,90 @@ export interface Rule {
   readonly why: string;
 }
 
-/** One condition on a packet. */
+/** One condition on a packet. There is no negation: what is left over is decided by the rules that follow. */
 export type Match =
   | { readonly kind: "family"; readonly family: IpFamily }
   /** `icmp` stands for ICMP and ICMPv6. */
   | { readonly kind: "protocol"; readonly protocol: "tcp" | "udp" | "tcpOrUdp" | "icmp" }
   /** TCP with SYN and none of FIN, RST, ACK: the first packet of a connection. */
   | { readonly kind: "tcpFirst" }
-  | { readonly kind: "udpPorts"; readonly ports: readonly PortRange[] }
+  /** Of that protocol, to (or from) one of these ports; `ports` is not empty. */
+  | {
+    readonly kind: "ports";
+    readonly protocol: "tcp" | "udp";
+    readonly side: "destination" | "source";
+    readonly ports: readonly PortRange[];
+  }
   /** In an IPv4 packet with the don't-fragment bit. */
   | { readonly kind: "dontFragment" }
   /** Destination is this host, broadcast, multicast or anycast. */
   | { readonly kind: "destinationHere" }
-  | { readonly kind: "destinationIn"; readonly family: IpFamily; readonly prefix: string }
+  | {
+    readonly kind: "address";
+    readonly side: "destination" | "source";
+    readonly family: IpFamily;
+    readonly prefix: string;
+  }
+  /** In the plan's set of that name. */
+  | { readonly kind: "addressSet"; readonly side: "destination" | "source"; readonly set: string }
   | { readonly kind: "incoming"; readonly interface: string }
   | { readonly kind: "outgoing"; readonly interface: string }
+  /** Ethernet source address; only where a packet came in. */
+  | { readonly kind: "mac"; readonly address: string }
+  /** User or group of the sending socket; only where a packet is sent. */
+  | { readonly kind: "owner"; readonly of: "uid" | "gid"; readonly ids: IdRange }
+  /** The sending socket's cgroup (v2) is this one or inside it; no leading slash. */
+  | { readonly kind: "cgroup"; readonly path: string }
+  /** Under the mask of our marks. */
   | {
     readonly kind: "mark";
     readonly of: "packet" | "flow" | "socket";
     readonly value: number;
     readonly negate: boolean;
   }
+  /** The packet's mark is `match.value` under `match.mask`. */
+  | { readonly kind: "packetMark"; readonly match: MarkMatch }
   /** The packet's mark has bits that are not ours. */
   | { readonly kind: "foreignMark" }
-  /** The local socket the packet, or the packet an ICMP error is about, belongs to; no socket, no match. */
-  | { readonly kind: "socket"; readonly property: "transparent" | "wildcard" }
+  /**
+   * The local socket the packet, or the packet an ICMP error is about, belongs to; no socket, no match.
+   * `transparent`: has IP_TRANSPARENT and is no listener on every address; `any`: such a listener too. Both hold for
+   * sockets that the kernel keeps in brief (a handshake's last ACK, TIME_WAIT), of which nft's `socket wildcard` and
+   * `socket mark` know nothing and end the rule (nft_socket_eval).
+   */
+  | { readonly kind: "socket"; readonly property: "transparent" | "any" }
   /** The packet goes in the direction of its connection's first packet; untracked packets do not match. */
   | { readonly kind: "flowOriginal" }
+  /** It goes in the other direction. */
+  | { readonly kind: "flowReply" }
   /** An earlier packet of its flow has got through; untracked packets do not match. */
   | { readonly kind: "flowSeen" }
   /** Of a flow that nobody has answered and no tracked flow led to; untracked packets do not match. */
-  | { readonly kind: "flowNew" };
+  | { readonly kind: "flowNew" }
+  /** Of a flow whose destination was rewritten on this host. */
+  | { readonly kind: "flowRedirected" }
+  /** Conntrack cannot place it in any flow. */
+  | { readonly kind: "flowInvalid" };
 
 /** What happens to a packet that matched. */
 export type Verdict =
   /** Leave it alone. */
   | { readonly kind: "pass" }
-  /** Hand it to the listener without rewriting it, and mark it; with no listener the packet goes on unmarked. */
-  | { readonly kind: "tproxy"; readonly port: number }
+  /** Lose it. */
+  | { readonly kind: "drop" }
+  /**
+   * Hand it to the listener without rewriting it, and mark it; `remember`: its flow too. With no listener the
+   * packet is not marked, and goes on or is lost: rules that must not depend on it say what then.
+   */
+  | { readonly kind: "tproxy"; readonly port: number; readonly remember: boolean }
   /** The same for a datagram, whose flow is remembered; for one of `whole`'s family the mark says `dontFragment`. */
   | { readonly kind: "tproxyDatagram"; readonly port: number; readonly whole: IpFamily | null }
   /** Rewrite its destination to this host's `port`. */
   | { readonly kind: "redirect"; readonly port: number }
-  /** Mark the packet for local delivery; `remember`: the whole flow. */
-  | { readonly kind: "intercept"; readonly remember: boolean }
+  /** Mark the packet for local delivery; `remember`: the whole flow; `fromHere`: say so in the mark. */
+  | { readonly kind: "intercept"; readonly remember: boolean; readonly fromHere: boolean }
+  /** Give its flow that mark and leave the packet alone. */
+  | { readonly kind: "rememberFlow"; readonly mark: number }
   /** Track its connection apart from others with the same five-tuple. */
   | { readonly kind: "zone"; readonly zone: number }
   /** Keep it, and what it would begin or answer, from connection tracking and NAT. */
@@ -196,7 +194,7 @@ export type Verdict =
   /** The rules of one of these chains decide: always the same one for a source address and UDP source port. */
   | { readonly kind: "spread"; readonly family: IpFamily; readonly chains: readonly string[] };
 
-/** Packets that carry the intercept mark and came in by `incoming` are routed by `table`. */
+/** Packets that carry `mark` and came in by `incoming` are routed by `table`. */
 export interface IpRule {
   /** IP version. */
   readonly family: IpFamily;
