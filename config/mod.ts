@@ -3,6 +3,10 @@
  *
  * @module
  */
-export * from "./config_error.ts";
+export { checkInterception } from "./check_interception.ts";
 export * from "./check_run_config.ts";
+export * from "./config_error.ts";
+export * from "./interface_pattern.ts";
 export * from "./run_config.ts";
+export * from "./selector_config.ts";
+export * from "./sidecar_config.ts";

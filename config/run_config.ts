@@ -4,7 +4,9 @@
  * @module
  */
 
-import type { Endpoint, PortRange } from "../net/mod.ts";
+import type { Endpoint } from "../net/mod.ts";
+import { SELECT_ALL, type SelectorConfig } from "./selector_config.ts";
+import { DEFAULT_SIDECAR, SIDECAR_PORT, type SidecarConfig } from "./sidecar_config.ts";
 
 /** How TCP connections are intercepted; `off`: not at all. */
 export type TcpMode = "tproxy" | "redirect" | "off";
@@ -17,8 +19,10 @@ export type UdpMode = "tproxy" | "off";
 export type UdpFilter = "endpoint" | "address" | "address-port";
 /** Source address towards the destination: this host's, or the client's own. */
 export type SourceMode = "own" | "keep";
-/** Who puts the rules in place: we do, with nftables, or somebody else. */
-export type RulesMode = "nft" | "none";
+/** Who puts the rules in place: we do, with the tool that suits the host or the one that is named, or somebody else. */
+export type RulesMode = "auto" | "nft" | "iptables" | "iptables-legacy" | "none";
+/** While no proxy listens: traffic flows as if we had never been there, or is dropped. */
+export type DownPolicy = "open" | "closed";
 /** How log lines look. */
 export type LogFormat = "text" | "json";
 /** The least severe log line that is shown. */
@@ -30,13 +34,17 @@ export interface RunConfig {
   readonly tcp: TcpMode;
   /** How UDP datagrams are intercepted. */
   readonly udp: UdpMode;
-  /** Destination ports of the datagrams that are intercepted; none: all ports. */
-  readonly udpPorts: readonly PortRange[];
-  /** Interfaces whose forwarded traffic is intercepted. */
+  /** Interfaces whose forwarded traffic is intercepted, by name or by pattern (`br-*`). `*` never means `lo`. */
   readonly from: readonly string[];
+  /** Interfaces, by name or pattern, that a pattern of `from` does not mean. */
+  readonly excludeFrom: readonly string[];
   /** Whether this host's own traffic is intercepted. */
   readonly local: boolean;
-  /** Port of the listeners, on every address. UDP worker `i` has `port + i`. */
+  /** One pod's traffic, both ways, instead of `from` and `local`; null: none. See {@linkcode sidecarRunConfig}. */
+  readonly sidecar: SidecarConfig | null;
+  /** Which of that traffic; of a sidecar which outbound. */
+  readonly select: SelectorConfig;
+  /** Port of the listeners, on every address; of a sidecar the outbound one. UDP worker `i` has `port + i`. */
   readonly port: number;
   /** Data-plane threads. */
   readonly workers: number;
@@ -44,6 +52,8 @@ export interface RunConfig {
   readonly source: SourceMode;
   /** Who puts the rules in place. */
   readonly rules: RulesMode;
+  /** What becomes of the traffic while no proxy listens. */
+  readonly onProxyDown: DownPolicy;
   /** Most connections at once; undefined: {@linkcode MAX_CONNECTIONS_UNASKED}, or fewer where descriptors are short. */
   readonly maxConnections: number | undefined;
   /** Most connections at once from one client address (IPv6: one /64); 0: no limit. */
@@ -93,13 +103,16 @@ export function defaultRunConfig(): RunConfig {
   return {
     tcp: "tproxy",
     udp: "tproxy",
-    udpPorts: [],
     from: [],
+    excludeFrom: [],
     local: false,
+    sidecar: null,
+    select: SELECT_ALL,
     port: 7870,
     workers: Math.min(WORKERS_UNASKED, navigator.hardwareConcurrency),
     source: "own",
-    rules: "nft",
+    rules: "auto",
+    onProxyDown: "open",
     maxConnections: undefined,
     maxConnectionsPerClient: 0,
     maxSessions: undefined,
@@ -124,4 +137,17 @@ export function defaultRunConfig(): RunConfig {
     logLevel: "info",
     flows: false,
   };
+}
+
+/**
+ * The same for a sidecar: outbound by NAT, whose listener needs no routes in the pod; of UDP only DNS, if asked for;
+ * and the ports that the field's sidecars have.
+ */
+export function sidecarRunConfig(): RunConfig {
+  return { ...defaultRunConfig(), tcp: "redirect", udp: "off", sidecar: DEFAULT_SIDECAR, port: SIDECAR_PORT };
+}
+
+/** Whether anything to intercept is named; with `rules: "none"` nothing need be. */
+export function namesTraffic({ from, local, sidecar }: RunConfig): boolean {
+  return from.length > 0 || local || sidecar !== null;
 }

@@ -1,0 +1,56 @@
+/**
+ * Whether what is to be intercepted makes sense: all that the rules depend on. The rest of the configuration is
+ * check_run_config.ts's.
+ *
+ * @module
+ */
+import { checkSelectors } from "./check_selectors.ts";
+import { checkSidecar } from "./check_sidecar.ts";
+import { checkWhole } from "./check_value.ts";
+import type { ConfigIssue } from "./config_error.ts";
+import { namesTraffic, type RunConfig } from "./run_config.ts";
+
+/** Every issue, in the order of the flags in the help; empty when there is none. */
+export function checkInterception(config: RunConfig): ConfigIssue[] {
+  return [
+    ...checkTraffic(config),
+    ...checkSelectors(config),
+    ...checkWhole("--port", config.port, 1, 65_535),
+    ...checkWhole("--workers", config.workers, 1, 256),
+    ...checkUdpListeners(config),
+    ...checkSidecar(config),
+  ];
+}
+
+function* checkTraffic(config: RunConfig): Generator<ConfigIssue> {
+  if (config.tcp === "off" && config.udp === "off" && config.sidecar === null) {
+    yield {
+      path: "--tcp, --udp",
+      found: "off and off",
+      wanted: "one of them on",
+      hint: "without TCP and UDP there is nothing to intercept",
+    };
+  } else if (config.rules !== "none" && !namesTraffic(config)) {
+    yield {
+      path: "--from, --local, --sidecar",
+      found: "none of them",
+      wanted: "at least one",
+      hint:
+        "--from IFACE intercepts what is forwarded from an interface, --local what this host opens itself, " +
+        "--sidecar one pod; with --rules none the rules are yours",
+    };
+  }
+}
+
+/** Each worker receives datagrams on a port of its own, since a client's must all reach the same one. */
+function* checkUdpListeners({ udp, port, workers }: RunConfig): Generator<ConfigIssue> {
+  // What is wrong with either number by itself has been said.
+  const last = port + workers - 1;
+  if (udp === "off" || port > 65_535 || workers > 256 || !(last > 65_535)) return;
+  yield {
+    path: "--port, --workers",
+    found: `${port} and ${workers}`,
+    wanted: `a port up to ${65_535 - workers + 1}`,
+    hint: "UDP takes one port for each worker, counted from --port",
+  };
+}
