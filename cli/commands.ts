@@ -3,14 +3,9 @@
  *
  * @module
  */
-import { checkRunConfig } from "../config/mod.ts";
 import { type Command, command } from "./command.ts";
-import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
+import { checkInterceptionFlags, INTERCEPTION_FLAGS } from "./interception_flags.ts";
 import { checkRun, RUN_FLAGS } from "./run_flags.ts";
-
-type InterceptionValues = Parameters<typeof interceptionConfig>[0];
-
-const checkInterception = (values: InterceptionValues) => checkRunConfig(interceptionConfig(values));
 
 /** Every command, in the order of the help. */
 export const COMMANDS: readonly Command[] = [
@@ -29,7 +24,13 @@ export const COMMANDS: readonly Command[] = [
       ["--local --flows", "intercept what this host itself sends and name each flow"],
       ["--tcp redirect --from eth1 --log json", "with NAT instead of TPROXY, and a log for programs"],
       ["--from eth1 --source keep", "servers see the clients' own addresses"],
-      ["--from eth1 --udp off", "TCP alone"],
+      ["--from br-*,eth1 --udp off", "TCP alone, of containers on bridges that come and go too"],
+      [
+        "--local --exclude-cidr-file /etc/pellucid/direct.txt",
+        "all but what goes to the addresses in a file",
+      ],
+      ["--local --include-uid www-data --tcp-ports 80,443", "the web traffic of one user"],
+      ["--sidecar --inbound tproxy --source keep", "one pod; its programs see the clients' own addresses"],
       ["--local --dns 192.0.2.53 --dns [2001:db8::53]:5353", "DNS is answered by these resolvers"],
       ["--from eth1 --dry-run", "show the rules and routes, touch nothing"],
     ],
@@ -60,7 +61,7 @@ export const COMMANDS: readonly Command[] = [
     ],
     flags: INTERCEPTION_FLAGS,
     examples: [["--from eth1", "look at the rules for eth1"]],
-    check: checkInterception,
+    check: checkInterceptionFlags,
     load: async () => (await import("./rules.ts")).render,
   }),
   command({
@@ -74,7 +75,7 @@ export const COMMANDS: readonly Command[] = [
     ],
     flags: INTERCEPTION_FLAGS,
     examples: [["--from eth1", "intercept what arrives from eth1"]],
-    check: checkInterception,
+    check: checkInterceptionFlags,
     load: async () => (await import("./rules.ts")).apply,
   }),
   command({
@@ -83,7 +84,7 @@ export const COMMANDS: readonly Command[] = [
     about: ["Exits with 0 when everything is in place; otherwise names what is not and exits with 1."],
     flags: INTERCEPTION_FLAGS,
     examples: [["--from eth1", "check what `rules apply --from eth1` put in place"]],
-    check: checkInterception,
+    check: checkInterceptionFlags,
     load: async () => (await import("./rules.ts")).verify,
   }),
   command({

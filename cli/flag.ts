@@ -3,19 +3,10 @@
  * table makes both.
  *
  * Only what a flag's text says by itself is judged here (a number, one of the choices); whether the value makes
- * sense is the configuration's business.
+ * sense is the configuration's business. Flags whose values are the network's are in network_flag.ts.
  *
  * @module
  */
-import {
-  type Endpoint,
-  parseAddress,
-  parseEndpoint,
-  parsePortRange,
-  type PortRange,
-  unmapV4,
-} from "../net/mod.ts";
-
 /** A text that is no value of its flag. */
 export class Unreadable {
   readonly found: string;
@@ -39,6 +30,8 @@ export interface Flag<T> {
   readonly fallback: T;
   /** The fallback as the help shows it; empty when "not given" says it all. */
   readonly fallbackText: string;
+  /** Under which the help shows it, with those beside it that have the same; none: before all headings. */
+  readonly heading?: string;
   /** Reads the texts given, at least one. */
   readonly read: (texts: readonly string[]) => T | Unreadable;
 }
@@ -56,14 +49,19 @@ export function toggle(help: string): Flag<boolean> {
   return { shape: "switch", placeholder: "", help, fallback: false, fallbackText: "", read: () => true };
 }
 
-/** One of a few words. */
-export function choice<T extends string>(choices: readonly T[], fallback: T, help: string): Flag<T> {
+/** One of a few words. `fallbackText` is for a default that is not one word. */
+export function choice<const T extends string, const F extends T | undefined>(
+  choices: readonly T[],
+  fallback: F,
+  help: string,
+  fallbackText: string = fallback ?? "",
+): Flag<T | F> {
   return {
     shape: "single",
     placeholder: choices.join("|"),
     help,
     fallback,
-    fallbackText: fallback,
+    fallbackText,
     read: ([text]) => choices.find((choice) => choice === text) ?? new Unreadable(text!, listWords(choices)),
   };
 }
@@ -97,54 +95,46 @@ export function seconds(fallbackMs: number, help: string): Flag<number> {
   };
 }
 
-/** Any number of texts, one for each time the flag is given. */
-export function list(placeholder: string, help: string): Flag<readonly string[]> {
+/** Any number of texts as they are, one for each time the flag is given. */
+export function texts(placeholder: string, help: string): Flag<readonly string[]> {
   return { shape: "list", placeholder, help, fallback: [], fallbackText: "", read: (texts) => texts };
 }
 
-/** Ports and ranges of ports, parted by commas. `fallbackText` says what none means. */
-export function ports(help: string, fallbackText: string): Flag<readonly PortRange[]> {
+/** How a flag that takes many values reads each of them. */
+export interface ListKind<T> {
+  readonly placeholder: string;
+  /** What would have been read. */
+  readonly wanted: string;
+  /** @returns undefined when `text` is none. */
+  readonly read: (text: string) => T | undefined;
+}
+
+/** Any number of values, parted by commas or by giving the flag again. `fallbackText` says what none means. */
+export function list<T>(kind: ListKind<T>, help: string, fallbackText = ""): Flag<readonly T[]> {
   return {
-    shape: "single",
-    placeholder: "RANGES",
+    shape: "list",
+    placeholder: kind.placeholder,
     help,
     fallback: [],
     fallbackText,
-    read: ([text]) => {
-      const ranges: PortRange[] = [];
-      for (const part of text!.split(",")) {
-        const range = parsePortRange(part);
-        if (range === undefined) {
-          return new Unreadable(part === "" ? text! : part, "ports from 1 to 65535 such as 53,1000-2000");
+    read: (texts) => {
+      const values: T[] = [];
+      for (const text of texts) {
+        for (const part of text.split(",")) {
+          const value = part === "" ? undefined : kind.read(part);
+          if (value === undefined) return new Unreadable(part === "" ? text : part, kind.wanted);
+          values.push(value);
         }
-        ranges.push(range);
       }
-      return ranges;
+      return values;
     },
   };
 }
 
-/** Any number of endpoints, one for each time the flag is given; `port` where only an address is given. */
-export function endpoints(port: number, help: string): Flag<readonly Endpoint[]> {
-  return {
-    shape: "list",
-    placeholder: "ADDR[:PORT]",
-    help,
-    fallback: [],
-    fallbackText: "",
-    read: (texts) => {
-      const found: Endpoint[] = [];
-      for (const text of texts) {
-        const address = parseAddress(text);
-        const endpoint = address === undefined ? parseEndpoint(text) : { address, port };
-        if (endpoint === undefined) {
-          return new Unreadable(text, "an IP address, ADDR:PORT, or [ADDR]:PORT for IPv6");
-        }
-        found.push({ address: unmapV4(endpoint.address), port: endpoint.port });
-      }
-      return found;
-    },
-  };
+/** The same flags under a heading of the help. */
+export function under<F extends FlagSet>(heading: string, flags: F): F {
+  const entries = Object.entries(flags).map(([name, flag]) => [name, { ...flag, heading }]);
+  return Object.fromEntries(entries) as F;
 }
 
 function listWords(words: readonly string[]): string {

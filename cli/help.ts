@@ -10,6 +10,8 @@ import type { Flag } from "./flag.ts";
 import { unknownCommand } from "./find_command.ts";
 
 const WIDTH = 100;
+/** Longer ones of a flag's name and placeholder have a line of their own. */
+const LONGEST_HEAD = 32;
 
 /** `help [COMMAND]` */
 // deno-lint-ignore require-await -- commands are asynchronous
@@ -63,17 +65,30 @@ export function renderCommandHelp(command: Command): string {
 
 const EXIT_CODES = ["exit codes: 0 done, 1 failed at run time, 2 wrong usage or configuration"];
 
+/** The flags, those with a heading under it, after those without one. */
 function renderFlags(command: Command): string[] {
   const rows = Object.entries(command.flags).map(([name, flag]) =>
-    [flagHead(name, flag), flagText(flag)] as const
+    [flagHead(name, flag), flagText(flag), flag.heading] as const
   );
   // A long head stands on a line of its own instead of pushing every text to the right.
-  const width = Math.max(...rows.map(([head]) => head.length).filter((length) => length <= 32));
-  return rows.flatMap(([head, text]) => {
-    const lines = wrap(text, WIDTH - width - 4);
-    const first = head.length > width ? [`  ${head}`] : [`  ${head.padEnd(width)}  ${lines.shift()}`];
-    return [...first, ...lines.map((line) => `  ${" ".repeat(width)}  ${line}`)];
-  });
+  const width = Math.max(...rows.map(([head]) => head.length).filter((length) => length <= LONGEST_HEAD));
+  const groups = Map.groupBy(rows, ([, , heading]) => heading);
+  const first = groups.get(undefined) ?? [];
+  groups.delete(undefined);
+  return [
+    ...first.flatMap((row) => renderFlag(row, width)),
+    ...[...groups].flatMap(([heading, group], i) => [
+      ...(i === 0 && first.length === 0 ? [] : [""]),
+      `${heading}:`,
+      ...group.flatMap((row) => renderFlag(row, width)),
+    ]),
+  ];
+}
+
+function renderFlag([head, text]: readonly [string, string, ...unknown[]], width: number): string[] {
+  const lines = wrap(text, WIDTH - width - 4);
+  const first = head.length > width ? [`  ${head}`] : [`  ${head.padEnd(width)}  ${lines.shift()}`];
+  return [...first, ...lines.map((line) => `  ${" ".repeat(width)}  ${line}`)];
 }
 
 function flagHead(name: string, flag: Flag<unknown>): string {

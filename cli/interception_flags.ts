@@ -3,25 +3,48 @@
  *
  * @module
  */
-import { defaultRunConfig, type RunConfig } from "../config/mod.ts";
-import { choice, type FlagValues, list, ports, toggle, whole } from "./flag.ts";
+import {
+  checkInterception,
+  type ConfigIssue,
+  defaultRunConfig,
+  type RulesMode,
+  type RunConfig,
+  sidecarRunConfig,
+} from "../config/mod.ts";
+import { choice, type FlagValues, list, toggle, whole } from "./flag.ts";
+import { INTERFACES } from "./network_flag.ts";
+import { SELECTOR_FLAGS, selectorConfig } from "./selector_flags.ts";
+import { checkSidecarFlags, SIDECAR_FLAGS, sidecarConfig } from "./sidecar_flags.ts";
 
 const defaults = defaultRunConfig();
+const sidecarDefaults = sidecarRunConfig();
 
 /** What is intercepted and where it goes. */
 export const INTERCEPTION_FLAGS = {
-  tcp: choice(["tproxy", "redirect", "off"], defaults.tcp, "how TCP is intercepted; off: not at all"),
-  udp: choice(["tproxy", "off"], defaults.udp, "how UDP is intercepted; off: not at all"),
-  "udp-ports": ports(
-    "intercept datagrams to these ports alone, for example 53,1000-2000; what a client sends to other ports " +
-      "passes by, and is seen from elsewhere (TFTP, full cone)",
-    "all",
+  from: list(
+    INTERFACES,
+    "intercept what is forwarded from this interface; a pattern such as br-* means those there are and those to " +
+      "come, * all but lo",
   ),
-  from: list("IFACE", "intercept what is forwarded from this interface; may be given again"),
+  "exclude-from": list(INTERFACES, "interfaces that a pattern of --from does not mean"),
   local: toggle("intercept what this host itself sends"),
+  sidecar: toggle("intercept one pod's connections, to it and from it, in its network namespace"),
+  tcp: choice(
+    ["tproxy", "redirect", "off"],
+    undefined,
+    "how TCP is intercepted; off: not at all",
+    `${defaults.tcp}; with --sidecar ${sidecarDefaults.tcp}`,
+  ),
+  udp: choice(
+    ["tproxy", "off"],
+    undefined,
+    "how UDP is intercepted; off: not at all",
+    `${defaults.udp}; with --sidecar ${sidecarDefaults.udp}`,
+  ),
   port: whole(
-    defaults.port,
+    undefined,
     "port of the listeners, on every address; for UDP the first worker's, the others have the next ones",
+    `${defaults.port}; with --sidecar ${sidecarDefaults.port}`,
   ),
   workers: whole(defaults.workers, "data-plane threads", "number of CPUs, at most 4"),
   source: choice(
@@ -29,11 +52,47 @@ export const INTERCEPTION_FLAGS = {
     defaults.source,
     "source address towards destinations: this host's own, or keep the client's",
   ),
+  rules: choice<Exclude<RulesMode, "none">, "auto">(
+    ["auto", "nft", "iptables", "iptables-legacy"],
+    "auto",
+    "what manages rules; auto: what this host can do and already uses",
+  ),
+  "on-proxy-down": choice(
+    ["open", "closed"],
+    defaults.onProxyDown,
+    "when no proxy runs, by whatever end: traffic flows as if it had never been there, or what it would have " +
+      "taken is dropped until it is back or `rules cleanup` is run",
+  ),
+  ...SELECTOR_FLAGS,
+  ...SIDECAR_FLAGS,
+};
+
+/** What the flags are read as; `rules` may be more. */
+export type InterceptionValues = Omit<FlagValues<typeof INTERCEPTION_FLAGS>, "rules"> & {
+  readonly rules: RulesMode;
 };
 
 /** The configuration that these flags alone describe. */
-export function interceptionConfig(values: FlagValues<typeof INTERCEPTION_FLAGS>): RunConfig {
-  const { tcp, udp, from, local, port, workers, source } = values;
-  const udpPorts = values["udp-ports"];
-  return { ...defaultRunConfig(), tcp, udp, udpPorts, from, local, port, workers, source };
+export function interceptionConfig(values: InterceptionValues): RunConfig {
+  const unasked = values.sidecar ? sidecarDefaults : defaults;
+  return {
+    ...unasked,
+    tcp: values.tcp ?? unasked.tcp,
+    udp: values.udp ?? unasked.udp,
+    from: values.from,
+    excludeFrom: values["exclude-from"],
+    local: values.local,
+    sidecar: values.sidecar ? sidecarConfig(values) : null,
+    select: selectorConfig(values),
+    port: values.port ?? unasked.port,
+    workers: values.workers,
+    source: values.source,
+    rules: values.rules,
+    onProxyDown: values["on-proxy-down"],
+  };
+}
+
+/** What makes no sense about the flags, for a command that has no others. */
+export function checkInterceptionFlags(values: InterceptionValues): ConfigIssue[] {
+  return [...checkInterception(interceptionConfig(values)), ...checkSidecarFlags(values)];
 }

@@ -9,76 +9,84 @@ import {
   defaultRunConfig,
   MAX_CONNECTIONS_UNASKED,
   MAX_SESSIONS_UNASKED,
+  namesTraffic,
+  type RulesMode,
   type RunConfig,
 } from "../config/mod.ts";
-import { choice, endpoints, type FlagValues, seconds, toggle, whole } from "./flag.ts";
+import { choice, type FlagValues, list, seconds, toggle, under, whole } from "./flag.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
+import { endpoints } from "./network_flag.ts";
+import { checkSidecarFlags } from "./sidecar_flags.ts";
 
 const defaults = defaultRunConfig();
 
 /** Every flag of `run`. */
 export const RUN_FLAGS = {
   ...INTERCEPTION_FLAGS,
-  rules: choice(
-    ["nft", "none"],
+  rules: choice<RulesMode, RulesMode>(
+    ["auto", "nft", "iptables", "iptables-legacy", "none"],
     defaults.rules,
-    "who manages rules and routes: pellucid with nft, or you (none: they are printed)",
+    "what manages rules; auto: what this host can do and already uses; none: you do, and they are printed",
   ),
-  "max-connections": whole(
-    defaults.maxConnections,
-    "most TCP connections at once",
-    `${MAX_CONNECTIONS_UNASKED}, or what the limit of open files allows`,
-  ),
-  "max-connections-per-client": whole(
-    defaults.maxConnectionsPerClient,
-    "most TCP connections at once from one client address (IPv6: one /64); 0: no limit",
-  ),
-  "max-sessions": whole(
-    defaults.maxSessions,
-    "most UDP sessions (one for each client address and port) at once; at the limit the longest idle one ends",
-    `${MAX_SESSIONS_UNASKED}, or what the limit of open files allows`,
-  ),
-  "max-sessions-per-client": whole(
-    defaults.maxSessionsPerClient,
-    "most UDP sessions at once from one client address (IPv6: one /64); 0: no limit",
-    "a quarter of --max-sessions, at least 256",
-  ),
-  "connect-timeout": seconds(
-    defaults.connectTimeoutMs,
-    "how long a destination may take to answer a connection attempt",
-  ),
-  "idle-timeout": seconds(
-    defaults.idleTimeoutMs,
-    "end a connection that carries nothing for so long; 0: never",
-  ),
-  "half-closed-timeout": seconds(
-    defaults.halfClosedTimeoutMs,
-    "the same when one side has closed; 0: never",
-  ),
-  "udp-filter": choice(
-    ["endpoint", "address", "address-port"],
-    defaults.udpFilter,
-    "whose datagrams reach a UDP client: anyone's (full cone), those of addresses it has written to, " +
-      "or of addresses and ports",
-  ),
-  "udp-timeout": seconds(
-    defaults.udpTimeoutMs,
-    "end a UDP session whose client has sent nothing for so long; at least 120",
-  ),
-  "udp-refresh-inbound": toggle("datagrams to the client keep its session alive too"),
-  dns: endpoints(
-    53,
+  dns: list(
+    endpoints(53),
     "answer intercepted DNS from this resolver instead of the one the client asks; may be given again: " +
       "the next one is asked when one does not answer",
   ),
-  "drain-timeout": seconds(
-    defaults.drainTimeoutMs,
-    "how long open connections and sessions are carried on when stopping",
-  ),
-  log: choice(["text", "json"], defaults.log, "form of log lines on stderr"),
-  "log-level": choice(["debug", "info", "warn", "error"], defaults.logLevel, "least severe line shown"),
-  flows: toggle("log a line for each finished flow"),
   "dry-run": toggle("print the rules and routes and change nothing"),
+  ...under("how it is carried", {
+    "max-connections": whole(
+      defaults.maxConnections,
+      "most TCP connections at once",
+      `${MAX_CONNECTIONS_UNASKED}, or what the limit of open files allows`,
+    ),
+    "max-connections-per-client": whole(
+      defaults.maxConnectionsPerClient,
+      "most TCP connections at once from one client address (IPv6: one /64); 0: no limit",
+    ),
+    "max-sessions": whole(
+      defaults.maxSessions,
+      "most UDP sessions (one for each client address and port) at once; at the limit the longest idle one ends",
+      `${MAX_SESSIONS_UNASKED}, or what the limit of open files allows`,
+    ),
+    "max-sessions-per-client": whole(
+      defaults.maxSessionsPerClient,
+      "most UDP sessions at once from one client address (IPv6: one /64); 0: no limit",
+      "a quarter of --max-sessions, at least 256",
+    ),
+    "connect-timeout": seconds(
+      defaults.connectTimeoutMs,
+      "how long a destination may take to answer a connection attempt",
+    ),
+    "idle-timeout": seconds(
+      defaults.idleTimeoutMs,
+      "end a connection that carries nothing for so long; 0: never",
+    ),
+    "half-closed-timeout": seconds(
+      defaults.halfClosedTimeoutMs,
+      "the same when one side has closed; 0: never",
+    ),
+    "udp-filter": choice(
+      ["endpoint", "address", "address-port"],
+      defaults.udpFilter,
+      "whose datagrams reach a UDP client: anyone's (full cone), those of addresses it has written to, " +
+        "or of addresses and ports",
+    ),
+    "udp-timeout": seconds(
+      defaults.udpTimeoutMs,
+      "end a UDP session whose client has sent nothing for so long; at least 120",
+    ),
+    "udp-refresh-inbound": toggle("datagrams to the client keep its session alive too"),
+    "drain-timeout": seconds(
+      defaults.drainTimeoutMs,
+      "how long open connections and sessions are carried on when stopping",
+    ),
+  }),
+  ...under("what is said about it", {
+    log: choice(["text", "json"], defaults.log, "form of log lines on stderr"),
+    "log-level": choice(["debug", "info", "warn", "error"], defaults.logLevel, "least severe line shown"),
+    flows: toggle("log a line for each finished flow"),
+  }),
 };
 
 /** What `run` is told. */
@@ -88,7 +96,6 @@ export type RunFlagValues = FlagValues<typeof RUN_FLAGS>;
 export function runConfig(values: RunFlagValues): RunConfig {
   return {
     ...interceptionConfig(values),
-    rules: values.rules,
     maxConnections: values["max-connections"],
     maxConnectionsPerClient: values["max-connections-per-client"],
     maxSessions: values["max-sessions"],
@@ -110,13 +117,13 @@ export function runConfig(values: RunFlagValues): RunConfig {
 /** What makes no sense about the flags. */
 export function checkRun(values: RunFlagValues): ConfigIssue[] {
   const config = runConfig(values);
-  const issues = checkRunConfig(config);
+  const issues = [...checkRunConfig(config), ...checkSidecarFlags(values)];
   // A run with foreign rules need not know what they intercept; to print them one must.
-  if (values["dry-run"] && config.rules === "none" && config.from.length === 0 && !config.local) {
+  if (values["dry-run"] && config.rules === "none" && !namesTraffic(config)) {
     issues.push({
       path: "--dry-run",
       found: "nothing to intercept",
-      wanted: "--from IFACE or --local",
+      wanted: "--from IFACE, --local or --sidecar",
       hint: "otherwise there are no rules to print",
     });
   }
