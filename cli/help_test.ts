@@ -24,6 +24,24 @@ Deno.test("a command's help shows every flag with its default, examples and exit
   }
 });
 
+Deno.test("a command's help shows flags under their headings, each heading once", () => {
+  const run = COMMANDS.find(({ name }) => name === "run")!;
+  const lines = renderCommandHelp(run).split("\n");
+  const headings = new Set(Object.values(run.flags).flatMap(({ heading }) => heading ?? []));
+  assert(headings.size >= 3, [...headings].join());
+  const shown = new Map<string, string>();
+  let heading = "";
+  for (const line of lines) {
+    if (/^\S.*:$/.test(line)) heading = line.slice(0, -1);
+    const name = /^ {2}--([a-z-]+)/.exec(line)?.[1];
+    if (name !== undefined) shown.set(name, heading);
+  }
+  for (const [name, flag] of Object.entries(run.flags)) {
+    assertEquals(shown.get(name), flag.heading ?? "flags", name);
+  }
+  for (const one of headings) assertEquals(lines.filter((line) => line === `${one}:`).length, 1, one);
+});
+
 Deno.test("help fits a terminal of 100 columns", () => {
   for (const text of [renderHelp(), ...COMMANDS.map(renderCommandHelp)]) {
     for (const line of text.split("\n")) assertLessOrEqual(line.length, 100, line);

@@ -1,11 +1,12 @@
 import { assert, assertEquals } from "../tests/assert.ts";
 import { formatEndpoint, formatPortRange } from "../net/mod.ts";
-import { choice, endpoints, list, ports, seconds, toggle, whole } from "./flag.ts";
+import { choice, list, seconds, texts, toggle, whole } from "./flag.ts";
+import { CGROUPS, endpoints, INTERFACES, MACS, MARKS, PORTS, PREFIXES, USERS } from "./network_flag.ts";
 import { parseFlags } from "./parse_flags.ts";
 
 const FLAGS = {
   tcp: choice(["tproxy", "redirect"], "tproxy", "mode"),
-  from: list("IFACE", "interface"),
+  from: list(INTERFACES, "interface"),
   local: toggle("own traffic"),
   port: whole(7870, "port"),
   "max-connections": whole(undefined, "limit", "many"),
@@ -92,9 +93,9 @@ Deno.test("parseFlags: operands are kept as text", () => {
   assert(parseFlags(FLAGS, ["x", "--local"]).values.local);
 });
 
-const NETWORK_FLAGS = { "udp-ports": ports("ports", "all"), dns: endpoints(53, "resolver") };
+const NETWORK_FLAGS = { "udp-ports": list(PORTS, "ports"), dns: list(endpoints(53), "resolver") };
 
-Deno.test("parseFlags: ports and ranges of them, by commas, in one value", () => {
+Deno.test("parseFlags: ports and ranges of them, by commas or given again", () => {
   const read = (...args: string[]) => {
     const { values, issues } = parseFlags(NETWORK_FLAGS, args);
     return [...values["udp-ports"].map(formatPortRange), ...issues.map(({ found }) => `not ${found}`)];
@@ -107,7 +108,7 @@ Deno.test("parseFlags: ports and ranges of them, by commas, in one value", () =>
   assertEquals(read("--udp-ports", "53, 54"), ["not  54"]);
   assertEquals(read("--udp-ports", "dns"), ["not dns"]);
   assertEquals(read("--udp-ports", "0-5"), ["not 0-5"]);
-  assertEquals(read("--udp-ports", "53", "--udp-ports", "54"), ["not 53 and 54"]);
+  assertEquals(read("--udp-ports", "53", "--udp-ports", "54,55"), ["53", "54", "55"]);
 });
 
 Deno.test("parseFlags: endpoints with and without a port, IPv6 in brackets where it has one", () => {
@@ -131,5 +132,56 @@ Deno.test("parseFlags: endpoints with and without a port, IPv6 in brackets where
     ]
   ) {
     assertEquals(read("192.0.2.1", text), [`not ${text}`]);
+  }
+});
+
+Deno.test("parseFlags: what the values of selectors are read as", () => {
+  const flags = {
+    cidr: list(PREFIXES, "prefixes"),
+    file: texts("FILE", "files"),
+    mac: list(MACS, "cards"),
+    uid: list(USERS, "users"),
+    cgroup: list(CGROUPS, "cgroups"),
+    mark: list(MARKS, "marks"),
+  };
+  const args = [
+    "--cidr",
+    "192.0.2.77/24,2001:DB8::1",
+    "--file",
+    "a,b",
+    "--file",
+    "c",
+    "--mac",
+    "02:00:5E:10:00:01",
+  ];
+  const more = [
+    "--uid",
+    "0,1000-1999,www-data",
+    "--cgroup",
+    "/system.slice/a.service",
+    "--mark",
+    "0xca6c,1/0xff",
+  ];
+  const { values, issues } = parseFlags(flags, [...args, ...more]);
+  assertEquals(issues, []);
+  assertEquals(values, {
+    cidr: ["192.0.2.0/24", "2001:db8::1/128"],
+    // A path may hold a comma.
+    file: ["a,b", "c"],
+    mac: ["02:00:5e:10:00:01"],
+    uid: [{ first: 0, last: 0 }, { first: 1000, last: 1999 }, { name: "www-data" }],
+    cgroup: ["system.slice/a.service"],
+    mark: [{ value: 0xca6c, mask: 0xffff_ffff }, { value: 1, mask: 0xff }],
+  });
+  const unread: [string, string][] = [
+    ["cidr", "192.0.2.0/33"],
+    ["mac", "01:00:5e:00:00:01"],
+    ["uid", "2000-1000"],
+    ["uid", "1000-x"],
+    ["mark", "0xgg"],
+  ];
+  for (const [name, text] of unread) {
+    const { issues } = parseFlags(flags, [`--${name}=${text}`]);
+    assertEquals(issues.map(({ path, found }) => [path, found]), [[`--${name}`, text]]);
   }
 });
