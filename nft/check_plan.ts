@@ -93,7 +93,9 @@ function checkLoop(plan: Plan, chain: BaseChain): PlanIssue[] {
     if (!takes(plan, rule) || spared.has(bypass) && spared.has(reply)) continue;
     // What is told by our own mark or owner, and leaves by lo, comes back to the pod: a chain of its own spares us.
     const leadsBack = rule.matches.some((other) => other.kind === "outgoing" && other.interface === "lo");
-    if (!leadsBack) {
+    // An answer is never what a socket of ours has begun.
+    const answers = rule.matches.some((other) => other.kind === "flowReply");
+    if (!leadsBack && !answers) {
       return [broken(chain.name, "takes our own sockets' packets: rules for their marks must come first")];
     }
   }

@@ -11,6 +11,10 @@ function slowly(text: string): string {
 
 Deno.test("contentHash: FNV-1a of 64 bits", () => {
   // The published test vectors of FNV-1a for the empty text, "a" and "foobar".
-  assertEquals(["", "a", "foobar"].map(contentHash), ["cbf29ce484222325", "af63dc4c8601ec8c", "85944171f73967e8"]);
+  assertEquals(["", "a", "foobar"].map(contentHash), [
+    "cbf29ce484222325",
+    "af63dc4c8601ec8c",
+    "85944171f73967e8",
+  ]);
   for (const text of ["10.0.0.0/8", "ä€😀", "x".repeat(1000)]) assertEquals(contentHash(text), slowly(text));
 });

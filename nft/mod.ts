@@ -10,6 +10,7 @@ export { checkPlan, type PlanIssue } from "./check_plan.ts";
 export * from "./cleanup.ts";
 export * from "./detect.ts";
 export * from "./exec.ts";
+export * from "./intent.ts";
 export * from "./plan.ts";
 export { type Hold, renderNft } from "./render_nft.ts";
 export { renderRoutes, type RouteCommand } from "./render_route.ts";

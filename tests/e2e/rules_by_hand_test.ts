@@ -36,7 +36,7 @@ labTest("run --dry-run and rules render touch nothing and print the rules", asyn
     assertEquals([code, stderr], [0, ""]);
     assertStringIncludes(stdout, "tproxy to :7870");
     assertStringIncludes(stdout, "ip -4 rule add fwmark");
-    assertStringIncludes(stdout, "tproxy_output");
+    assertStringIncludes(stdout, "tproxy_out");
   }
   assertEquals(await kernelState(here), before);
 });
@@ -102,12 +102,12 @@ labTest("rules apply, run --rules none, rules verify, rules cleanup", async () =
   assertEquals(await kernelState(here), state, "a run with --rules none leaves the rules");
 
   // What somebody changes is seen.
-  await here.output(["nft", "flush", "chain", "inet", "pellucid", "tproxy_prerouting"]);
+  await here.output(["nft", "flush", "chain", "inet", "pellucid", "tcp_in_take"]);
   const changed = await pellucid(here, "rules", "verify", ...flags);
   assertEquals(changed.code, 1);
   assertMatch(
     changed.stdout,
-    /^rule: table inet pellucid: chain tproxy_prerouting: rule "first.*" is missing$/m,
+    /^rule: table inet pellucid: chain tcp_in_take: rule "take.*" is missing$/m,
   );
 
   const cleaned = await pellucid(here, "rules", "cleanup");

@@ -4,13 +4,8 @@
  *
  * @module
  */
-import {
-  buildPlan,
-  DEFAULT_KERNEL_NUMBERS,
-  HostExec,
-  type InterceptIntent,
-  type Plan,
-} from "../../nft/mod.ts";
+import { buildPlan, HostExec, type Plan } from "../../nft/mod.ts";
+import { type IntentChanges, intentWith } from "../fixtures/intents.ts";
 import type { LabHost, LabProcess } from "../lab/mod.ts";
 import type { RelayOptions } from "./nft_relay_main.ts";
 
@@ -31,20 +26,13 @@ export function labExec(host: LabHost): HostExec {
 }
 
 /** A plan for the gateway of `gatewayLab`: traffic from lan0 over TPROXY, unless `changes` says otherwise. */
-export function gatewayPlan(changes: Partial<InterceptIntent> = {}): Plan {
-  return buildPlan({
-    tcp: "tproxy",
-    udp: "off",
-    udpPorts: [],
-    udpWorkers: 1,
+export function gatewayPlan(changes: IntentChanges = {}): Plan {
+  return buildPlan(intentWith({
     from: ["lan0"],
-    local: false,
     port: RELAY_PORT,
-    source: "own",
     otherInterfaces: changes.source === "keep" ? ["wan0"] : [],
-    ...DEFAULT_KERNEL_NUMBERS,
     ...changes,
-  });
+  }));
 }
 
 /** A connection that the relay accepted. */

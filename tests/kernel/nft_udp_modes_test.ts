@@ -21,11 +21,11 @@ const remark = missing.length === 0 ? "" : ` (missing here: ${missing.join(", ")
 
 labTest("nft: udp takes the ports it is told, whatever becomes of TCP", async () => {
   await using lab = await gatewayLab();
-  const udpPorts = [{ first: 53, last: 53 }, { first: 1000, last: 2000 }];
+  const include = [{ first: 53, last: 53 }, { first: 1000, last: 2000 }];
   for (const tcp of ["off", "redirect"] as const) {
     await using echo = await lab.host("internet").serveDatagrams({ kind: "echo", port: 2001 });
     await using proxy = await UdpStandIn.start(lab.host("gateway"), 1);
-    await using rules = await applyUdp(lab, { tcp, udpPorts });
+    await using rules = await applyUdp(lab, { tcp, select: { udpPorts: { include, exclude: [] } } });
     await using sockets = new DatagramClient(lab.host("client"));
     for (const { family, server, from } of FAMILIES) {
       const socket = await sockets.open({ from: at(from, 0) });
