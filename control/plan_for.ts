@@ -4,36 +4,30 @@
  * @module
  */
 import type { RunConfig } from "../config/mod.ts";
-import { mergePortRanges } from "../net/mod.ts";
 import { buildPlan } from "../nft/build_plan.ts";
 import { checkPlan } from "../nft/check_plan.ts";
-import { DEFAULT_KERNEL_NUMBERS, type Plan } from "../nft/plan.ts";
-import { listInterfaces } from "./interfaces.ts";
+import type { InterceptIntent } from "../nft/intent.ts";
+import type { Plan } from "../nft/plan.ts";
+import { resolveIntent } from "./resolve_intent.ts";
 import { StartError } from "./start_error.ts";
 
 /**
- * The plan that carries out `config`, checked. Asks the host for its interfaces where answers to kept client
- * addresses could come in by any of them.
+ * The plan that carries out `config` on this host, checked.
  *
+ * @throws {ConfigError} when a name, a pattern or a file cannot be resolved.
  * @throws {StartError} when the plan breaks an invariant that the configuration's own check does not know.
  */
-export function planFor(config: RunConfig): Plan {
-  const { tcp, udp, from, local, port, workers, source } = config;
-  const others = source === "keep"
-    ? listInterfaces().filter((name) => name !== "lo" && !from.includes(name))
-    : [];
-  const plan = buildPlan({
-    ...DEFAULT_KERNEL_NUMBERS,
-    tcp,
-    udp,
-    udpPorts: mergePortRanges(config.udpPorts),
-    udpWorkers: workers,
-    from,
-    local,
-    port,
-    source,
-    otherInterfaces: others,
-  });
+export async function planFor(config: RunConfig): Promise<Plan> {
+  return checkedPlan(await resolveIntent(config));
+}
+
+/**
+ * The plan that carries out `intent`.
+ *
+ * @throws {StartError} when it breaks an invariant.
+ */
+export function checkedPlan(intent: InterceptIntent): Plan {
+  const plan = buildPlan(intent);
   const issues = checkPlan(plan);
   if (issues.length > 0) {
     throw new StartError(
@@ -45,16 +39,12 @@ export function planFor(config: RunConfig): Plan {
   return plan;
 }
 
-/** Whether the configuration names anything to intercept; with `rules: "none"` it need not. */
-export function namesTraffic(config: RunConfig): boolean {
-  return config.local || config.from.length > 0;
-}
-
 /** What is intercepted, in a few words. */
-export function describeTraffic(config: RunConfig): string {
+export function describeTraffic({ from, local, sidecar }: RunConfig): string {
   const sources = [
-    ...(config.from.length > 0 ? [`what arrives from ${config.from.join(", ")}`] : []),
-    ...(config.local ? ["what this host sends"] : []),
+    ...(from.length > 0 ? [`what arrives from ${from.join(", ")}`] : []),
+    ...(local ? ["what this host sends"] : []),
+    ...(sidecar !== null ? ["one pod's connections"] : []),
   ];
   return sources.join(" and ");
 }
