@@ -118,7 +118,7 @@ export async function kernelState(host: LabHost): Promise<string> {
 /** Waits until the rules of a draining proxy take no new connections; the event `draining` comes before that. */
 export async function rulesLetPass(host: LabHost): Promise<void> {
   await eventually("no rule takes first packets", async () => {
-    return !(await host.output(["nft", "list", "ruleset"])).includes('comment "first:');
+    return !(await host.output(["nft", "list", "ruleset"])).includes(`comment "take:`);
   }, 5_000);
 }
 
