@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { App, namesTraffic, onStopSignals, openLog, planFor, writeStderrLine } from "../control/mod.ts";
+import { namesTraffic } from "../config/mod.ts";
+import { App, onStopSignals, openLog, planFor, writeStderrLine } from "../control/mod.ts";
 import { EXIT, type ExitCode } from "./command.ts";
 import { renderScript } from "./rules_script.ts";
 import { runConfig, type RunFlagValues } from "./run_flags.ts";
@@ -12,8 +13,8 @@ import { runConfig, type RunFlagValues } from "./run_flags.ts";
 export async function run(values: RunFlagValues): Promise<ExitCode> {
   const config = runConfig(values);
   if (config.rules === "none" && namesTraffic(config)) {
-    console.log(`# Rules and routes are yours to manage:\n${renderScript(planFor(config), "plain")}`);
-  } else if (values["dry-run"]) console.log(renderScript(planFor(config), "owner"));
+    console.log(`# Rules and routes are yours to manage:\n${renderScript(await planFor(config), "plain")}`);
+  } else if (values["dry-run"]) console.log(renderScript(await planFor(config), "owner"));
   if (values["dry-run"]) return EXIT.ok;
 
   using log = openLog({ format: config.log, level: config.logLevel, write: writeStderrLine });
