@@ -56,13 +56,15 @@ export function intentSources(config: RunConfig): IntentSources {
 }
 
 /**
- * What `config` means on this host now.
+ * What `config` means on this host now, or on one that has `interfaces`.
  *
  * @throws {ConfigError} with everything that cannot be resolved, so that one try is enough to mend it.
  */
-export async function resolveIntent(config: RunConfig): Promise<InterceptIntent> {
+export async function resolveIntent(
+  config: RunConfig,
+  interfaces: readonly string[] = listInterfaces(),
+): Promise<InterceptIntent> {
   const issues: ConfigIssue[] = [];
-  const interfaces = listInterfaces();
   const from = interfacesTaken(config, interfaces, issues);
   const accounts = new AccountIds();
   const intent: InterceptIntent = {
