@@ -326,7 +326,7 @@ class Walk {
 
   #outcome(): Pick<Evaluation, "verdict" | "how" | "decidedBy"> {
     if (this.#droppedBy !== undefined) return lost(this.#droppedBy);
-    const isMarkedHere = this.#trail.some((step) => step.kind === "delivered" && step.why === "marked");
+    const delivered = this.#trail.find((step) => step.kind === "delivered");
     if (this.#tproxy !== undefined) {
       // A packet that has been given to a socket and is then routed away is lost.
       const { step, ports } = this.#tproxy;
@@ -339,8 +339,10 @@ class Walk {
       const step = this.#redirect?.step;
       return this.#socket() === null ? lost(step) : takenBy("redirect", port === null ? [] : [port], step);
     }
-    if (isMarkedHere) {
-      return this.#packet.socket === null ? lost(this.#markedBy) : takenBy("socket", [], this.#markedBy);
+    const isRoutedHere = delivered?.why === "marked";
+    if (delivered !== undefined && (this.#markedBy !== undefined || isRoutedHere)) {
+      if (this.#packet.socket !== null) return takenBy("socket", [], this.#markedBy);
+      if (isRoutedHere) return lost(this.#markedBy);
     }
     return { verdict: "pass", how: null, decidedBy: nameOf(this.#passedBy) };
   }
