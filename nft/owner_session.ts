@@ -1,31 +1,47 @@
 /**
  * An `nft -i` child that owns our table: nobody else can change it, other programs' flushes pass it by, and the
  * kernel removes it when the child ends. The child ends when our end of its input closes, so also when we are
- * killed.
+ * killed; the shell around it then takes away what belongs to the table and is not in it.
  *
  * @module
  */
 import type { Exec, ExecSession } from "./exec.ts";
 
 /**
- * The signals a terminal or service manager sends to all of a process's children must not take the rules away
- * while we are still draining; ignored signals stay ignored across exec. The child cannot outlive us anyway.
+ * The signals a terminal or service manager sends to all of a process's children must not take the rules away while
+ * we are still draining; ignored signals stay ignored across exec. The child cannot outlive us anyway.
+ *
+ * nft appends what it was told to $HOME/.nft.history when it ends, which may be megabytes of addresses.
+ *
+ * Arguments: the table's name and the script. Who has the table by then has the routes as well.
  */
-const COMMAND = ["sh", "-c", 'trap "" HUP INT TERM; exec nft -i'];
+const COMMAND = [
+  "sh",
+  "-c",
+  'trap "" HUP INT TERM; HOME=/dev/null nft -i; ' +
+  'nft -t list ruleset inet 2>/dev/null | grep -qF "table inet $1 {" || eval "$2" >/dev/null 2>&1',
+  "sh",
+];
 
-/** A table held by a process of its own. */
+/** A table with many sets takes nft a while. */
+const TRANSACTION_TIMEOUT_MS = 60_000;
+
+/** A process that can own a table. */
 export class OwnerSession {
   readonly #session: ExecSession;
-  readonly #tableName: string;
+  #transactions = 0;
 
-  private constructor(session: ExecSession, tableName: string) {
+  private constructor(session: ExecSession) {
     this.#session = session;
-    this.#tableName = tableName;
   }
 
-  /** Starts the child; it holds nothing yet. */
-  static open(exec: Exec, tableName: string): OwnerSession {
-    return new OwnerSession(exec.open(COMMAND), tableName);
+  /**
+   * Starts the child; it holds nothing yet.
+   *
+   * @param afterwards shell command to be run when the child has ended and the table with it.
+   */
+  static open(exec: Exec, tableName: string, afterwards: string): OwnerSession {
+    return new OwnerSession(exec.open([...COMMAND, tableName, afterwards]));
   }
 
   /** Resolves with how the child ended. */
@@ -34,38 +50,32 @@ export class OwnerSession {
   }
 
   /**
-   * Loads `text` as one transaction and makes sure, from the child's own listing, that the table now carries
-   * `comment`.
+   * Runs `text` as one transaction.
    *
-   * @returns what nft said against it, or undefined when the table is in place.
+   * @returns what nft said against it, or undefined when it is done.
    */
-  async load(text: string, comment: string): Promise<string | undefined> {
-    // nft -i runs each line as a transaction of its own and reports no result: the listing is the answer.
-    const list = `list table inet ${this.#tableName}`;
-    // A listing ends with the table's brace; without a table both lines end in an error.
-    const reply = await this.#session.exchange(
-      `${singleLine(text)}\n${list}`,
-      ({ stdout, stderr }) => /^\}$/m.test(stdout) || stderr.split("Error:").length > 2,
+  async run(text: string): Promise<string | undefined> {
+    // nft -i runs each line as a transaction of its own and says nothing when that succeeds. It answers a line that
+    // is none with an error that repeats it: what it said before that is about ours.
+    const barrier = `end_of_transaction_${++this.#transactions}`;
+    const isAnswered = (stderr: string) => stderr.includes(`\n${barrier}\n`);
+    const { stderr } = await this.#session.exchange(
+      `${singleLine(text)}\n${barrier}`,
+      (reply) => isAnswered(reply.stderr),
+      TRANSACTION_TIMEOUT_MS,
     );
-    if (reply.stdout.includes(`comment "${comment}"`)) return undefined;
-    // Its two streams reach us separately: once it has answered again, the error has been read as well.
-    const again = await this.#session.exchange(
-      list,
-      ({ stdout, stderr }) => /^\}$/m.test(stdout) || stderr.includes("Error:"),
+    if (!isAnswered(stderr)) return "the nft process that is to hold our table does not answer";
+    const errors = stderr.slice(0, stderr.indexOf(`\n${barrier}\n`)).split("\n").filter((line) =>
+      line.includes("Error:")
     );
-    const said = firstError(reply.stderr + again.stderr);
-    return said === "" ? `the table does not carry the comment "${comment}"` : said;
+    // The last one is about the line that is none.
+    return errors.length > 1 ? errors[0] : undefined;
   }
 
   /** Ends the child, and with it the table. */
   async close(): Promise<void> {
     await this.#session.close();
   }
-}
-
-/** Without the echo of the whole line, which nft prints below its message. */
-function firstError(stderr: string): string {
-  return stderr.split("\n").find((line) => line.includes("Error:")) ?? stderr.trim();
 }
 
 /** nft text on one line: comments dropped, statements separated by semicolons. */
