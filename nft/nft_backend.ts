@@ -193,12 +193,13 @@ export class NftBackend implements Backend {
     return result.code === 0 ? undefined : result.stderr;
   }
 
+  /** Fails when the table is a successor's by then, whose routes are not to be taken away either. */
   removeScript(): string {
     const { tableName, by } = this.#options;
-    // Of a listing of the whole ruleset, see table_listing.ts; up to the brace that ends our table.
-    const ours = by === null ? `comment "${COMMENT_PREFIX}` : ` by ${by}[ "]`;
-    return `if nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p' | ` +
-      `grep -q ${shellWord(ours)}; then nft delete table inet ${tableName}; fi`;
+    const ours = shellWord(by === null ? `comment "${COMMENT_PREFIX}` : ` by ${by}[ "]`);
+    // Of a listing of the whole ruleset, for the reason that table_listing.ts has.
+    return `table=$(nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p'); ` +
+      `[ -z "$table" ] || { echo "$table" | grep -q ${ours} && nft delete table inet ${tableName}; }`;
   }
 
   /** Lets go of an owned table, which then is gone with all that is in it. Plain rules stay. */
@@ -332,10 +333,8 @@ export class NftBackend implements Backend {
     const table = await readTable(exec, tableName);
     if (table !== undefined && !isExecResult(table)) {
       const holder = tableState(table)?.by ?? null;
-      const isTheirs = table.isOwned ? holder !== by || this.#options.hold === "plain" : holder !== by;
-      if (isTheirs && (table.isOwned || (holder !== null && await isLiving(holder, exec)))) {
-        return new TableHeldError(stage, tableName);
-      }
+      const isLocked = table.isOwned || (holder !== null && await isLiving(holder, exec));
+      if (isLocked && holder !== by) return new TableHeldError(stage, tableName);
     }
     return new RuleApplyError(stage, "nft", said);
   }
