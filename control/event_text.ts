@@ -27,7 +27,8 @@ export function describeEvent(event: AppEvent): string {
     }
     case "flow": {
       const local = event.local === undefined ? "" : ` from ${event.local}`;
-      return `flow: ${event.proto} ${event.client} -> ${event.destination}${local}: ` +
+      const direction = event.direction === undefined ? "" : `${event.direction} `;
+      return `flow: ${direction}${event.proto} ${event.client} -> ${event.destination}${local}: ` +
         `${carried(event.bytesUp, event.datagramsUp)} up, ${
           carried(event.bytesDown, event.datagramsDown)
         } down, ` +

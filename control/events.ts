@@ -35,6 +35,8 @@ export interface AppEvents {
   /** A flow has ended. Endpoints are `ip:port` or `[ip]:port`. */
   flow: {
     proto: Protocol;
+    /** Of a pod: a connection to it, or from it; absent where it is no pod's. */
+    direction?: "inbound" | "outbound";
     client: string;
     destination: string;
     /** Our socket towards the destination; absent when none was bound. */

@@ -28,7 +28,10 @@ const SIDE_SHARE = 1 / 16;
 const TCP_PART = { alike: 2 / 3, connectionsAsked: 15 / 16, sessionsAsked: 1 / 16 };
 
 /** What the configuration says of descriptors. */
-export type FdDemand = Pick<RunConfig, "tcp" | "udp" | "workers" | "dns" | "maxConnections" | "maxSessions">;
+export type FdDemand = Pick<
+  RunConfig,
+  "tcp" | "udp" | "sidecar" | "workers" | "dns" | "maxConnections" | "maxSessions"
+>;
 
 /** What the descriptors allow. */
 export interface FdBudget {
@@ -47,7 +50,7 @@ export interface FdBudget {
  */
 export function shareFds(hardLimit: number, demand: FdDemand): FdBudget {
   const { workers } = demand;
-  const hasTcp = demand.tcp !== "off", hasUdp = demand.udp !== "off";
+  const hasTcp = takesTcp(demand), hasUdp = demand.udp !== "off";
   const perWorker = (most: number, each: number) =>
     Math.max(1, Math.min(most, Math.floor(hardLimit * SIDE_SHARE / each / workers)));
   const pipes = hasTcp ? perWorker(PIPES_PER_WORKER, FDS_PER_PIPE) : 0;
@@ -64,6 +67,10 @@ export function shareFds(hardLimit: number, demand: FdDemand): FdBudget {
     maxSessions: hasUdp ? Math.max(1, Math.floor(udpFds)) : 0,
     maxReplySocketsPerWorker: replySockets,
   };
+}
+
+function takesTcp({ tcp, sidecar }: FdDemand): boolean {
+  return tcp !== "off" || sidecar !== null && (sidecar.inbound !== "off" || sidecar.dns !== null);
 }
 
 function tcpPart({ maxConnections, maxSessions }: FdDemand): number {

@@ -48,6 +48,7 @@ export class FlowLog implements Disposable {
 function flowFields(record: FlowRecord) {
   return {
     proto: record.protocol,
+    ...(record.direction === undefined ? {} : { direction: record.direction }),
     client: formatEndpoint(record.client),
     destination: formatEndpoint(record.destination),
     ...(record.local === undefined ? {} : { local: formatEndpoint(record.local) }),

@@ -1,5 +1,11 @@
 import { assertEquals } from "../tests/assert.ts";
-import { flowRingBytes, FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "../dataplane/flow_ring.ts";
+import {
+  type FlowDirection,
+  flowRingBytes,
+  FlowRingWriter,
+  IPPROTO_TCP,
+  IPPROTO_UDP,
+} from "../dataplane/flow_ring.ts";
 import type { AppEvent } from "./events.ts";
 import { FlowLog } from "./flow_log.ts";
 
@@ -27,11 +33,27 @@ const DESTINATION = Uint8Array.of(
   0,
 );
 
-function write(writer: FlowRingWriter, bytesUp: number, local?: Uint8Array) {
-  return writer.write(IPPROTO_TCP, CLIENT, DESTINATION, local, bytesUp, 20, 0, 0, 1.23456, {
-    reason: "reset",
-    side: "client",
-  });
+function write(
+  writer: FlowRingWriter,
+  bytesUp: number,
+  local?: Uint8Array,
+  direction?: FlowDirection,
+) {
+  return writer.write(
+    { protocol: IPPROTO_TCP, direction },
+    CLIENT,
+    DESTINATION,
+    local,
+    bytesUp,
+    20,
+    0,
+    0,
+    1.23456,
+    {
+      reason: "reset",
+      side: "client",
+    },
+  );
 }
 
 Deno.test("FlowLog: a worker wakes it for the first record only, and one batch reports them all", async () => {
@@ -54,7 +76,7 @@ Deno.test("FlowLog: endpoints as text, no local when there was none", () => {
   const writer = new FlowRingWriter(ring);
   using log = new FlowLog([ring], (event) => events.push(event));
   write(writer, 10);
-  write(writer, 10, CLIENT);
+  write(writer, 10, CLIENT, "inbound");
   log.flush();
   const flow: AppEvent = {
     event: "flow",
@@ -66,7 +88,7 @@ Deno.test("FlowLog: endpoints as text, no local when there was none", () => {
     durationMs: 1.235,
     end: { reason: "reset", side: "client" },
   };
-  assertEquals(events, [flow, { ...flow, local: "192.0.2.7:41234" }]);
+  assertEquals(events, [flow, { ...flow, direction: "inbound", local: "192.0.2.7:41234" }]);
 });
 
 Deno.test("FlowLog: a UDP session tells its datagrams, none of them too", () => {
@@ -74,10 +96,21 @@ Deno.test("FlowLog: a UDP session tells its datagrams, none of them too", () => 
   const events: AppEvent[] = [];
   const writer = new FlowRingWriter(ring);
   using log = new FlowLog([ring], (event) => events.push(event));
-  writer.write(IPPROTO_UDP, CLIENT, DESTINATION, CLIENT, 1200, 0, 3, 0, 300_000, {
-    reason: "idle-timeout",
-    side: "proxy",
-  });
+  writer.write(
+    { protocol: IPPROTO_UDP, direction: undefined },
+    CLIENT,
+    DESTINATION,
+    CLIENT,
+    1200,
+    0,
+    3,
+    0,
+    300_000,
+    {
+      reason: "idle-timeout",
+      side: "proxy",
+    },
+  );
   log.flush();
   assertEquals(events, [{
     event: "flow",

@@ -5,6 +5,8 @@
  */
 import type { RunConfig } from "../config/mod.ts";
 import { StartError } from "./start_error.ts";
+import { tcpLegs } from "./tcp_legs.ts";
+import { NO_MARKS } from "./worker_configs.ts";
 
 /** How long a port may stay taken: a predecessor that was killed is still being taken apart by the kernel. */
 const PORT_WAIT_MS = 500;
@@ -14,8 +16,9 @@ const PORT_RETRY_MS = 50;
 export async function waitForPorts(config: RunConfig): Promise<void> {
   for (let waitedMs = 0;; waitedMs += PORT_RETRY_MS) {
     try {
-      if (config.tcp !== "off") checkTcpPort(config.port);
+      for (const { port } of tcpLegs(config, NO_MARKS)) checkTcpPort(port);
       if (config.udp !== "off") checkUdpPorts(config.port, config.workers);
+      if (config.sidecar?.dns) checkUdpPorts(config.sidecar.dns.port, 1);
       return;
     } catch (error) {
       if (!(error instanceof StartError && error.code === "port-taken") || waitedMs >= PORT_WAIT_MS) {
@@ -40,7 +43,7 @@ function checkTcpPort(port: number): void {
         throw new StartError(
           "not-permitted",
           `port ${port}: CAP_NET_BIND_SERVICE missing, wanted for a port below 1024`,
-          "choose a higher one with --port",
+          "choose a higher one with --port (of a sidecar also --inbound-port, --dns-port)",
         );
       }
       // No IPv6 in this kernel, or none enabled here: then the listener will have IPv4 alone.
@@ -81,7 +84,7 @@ function portTaken(protocol: "TCP" | "UDP", port: number): StartError {
   return new StartError(
     "port-taken",
     `${protocol} port ${port}: taken by another program`,
-    `choose another one with --port; \`${listing} 'sport = :${port}'\` shows who has it ` +
+    `choose another one with --port (of a sidecar also --inbound-port, --dns-port); \`${listing} 'sport = :${port}'\` shows who has it ` +
       "(another pellucid, perhaps)",
   );
 }

@@ -6,7 +6,15 @@
  *
  * @module
  */
-import type { RunConfig } from "../config/mod.ts";
+import {
+  ConfigError,
+  type ConfigIssue,
+  isInterfacePattern,
+  type RunConfig,
+  type SidecarConfig,
+} from "../config/mod.ts";
+import type { IdRange } from "../net/mod.ts";
+import { AccountIds } from "./account_ids.ts";
 import { listInterfaces } from "./interfaces.ts";
 import { waitForPorts } from "./listener_ports.ts";
 import { StartError } from "./start_error.ts";
@@ -28,7 +36,10 @@ const UNPRIVILEGED_PORT_START = 1024;
 export async function preflight(config: RunConfig): Promise<HostGrants> {
   const status = Deno.readTextFileSync("/proc/self/status");
   const netAdmin = hasCapability(status, "CAP_NET_ADMIN");
-  if (!netAdmin) checkUnprivileged(config);
+  if (!netAdmin) {
+    checkUnprivileged(config);
+    if (config.sidecar !== null) checkOwner(config.sidecar, Deno.uid()!, Deno.gid()!);
+  }
   if (answersFromLowPorts(config) && !hasCapability(status, "CAP_NET_BIND_SERVICE")) {
     throw new StartError(
       "not-permitted",
@@ -49,8 +60,10 @@ export function hasCapability(status: string, capability: Capability): boolean {
 
 /** Without CAP_NET_ADMIN a plain listener is all there can be. */
 function checkUnprivileged(config: RunConfig): void {
-  const why = config.rules === "nft"
+  const why = config.rules !== "none"
     ? "to load rules and routes"
+    : config.sidecar?.inbound === "tproxy"
+    ? "for the inbound listener's IP_TRANSPARENT"
     : config.tcp === "tproxy"
     ? "for the listener's IP_TRANSPARENT"
     : config.source === "keep"
@@ -70,10 +83,11 @@ function checkUnprivileged(config: RunConfig): void {
 }
 
 /** Answers to a client come from the port that it dialled, which takes a privilege where the port is a low one. */
-function answersFromLowPorts({ udp, udpPorts }: RunConfig): boolean {
+function answersFromLowPorts({ udp, select }: RunConfig): boolean {
   if (udp === "off") return false;
   const start = unprivilegedPortStart();
-  return udpPorts.length === 0 ? start > 1 : udpPorts.some(({ first }) => first < start);
+  const { include } = select.udpPorts;
+  return include.length === 0 ? start > 1 : include.some(({ first }) => first < start);
 }
 
 function unprivilegedPortStart(): number {
@@ -86,10 +100,31 @@ function unprivilegedPortStart(): number {
   }
 }
 
+/**
+ * A proxy that may not mark its sockets is known by its user or group. What it sends would come back to it otherwise.
+ *
+ * @throws {StartError} when it runs as nobody whom the configuration exempts.
+ */
+export function checkOwner({ proxyUids, proxyGids }: SidecarConfig, uid: number, gid: number): void {
+  const accounts = new AccountIds(), issues: ConfigIssue[] = [];
+  const isAmong = (ranges: readonly IdRange[], id: number) =>
+    ranges.some(({ first, last }) => first <= id && id <= last);
+  const isExempt = isAmong(accounts.resolve("user", "--proxy-uid", proxyUids, issues), uid) ||
+    isAmong(accounts.resolve("group", "--proxy-gid", proxyGids, issues), gid);
+  if (issues.length > 0) throw new ConfigError(issues);
+  if (isExempt) return;
+  throw new StartError(
+    "not-permitted",
+    `--proxy-uid, --proxy-gid: neither has this process (user ${uid}, group ${gid}), one of them wanted: ` +
+      "without CAP_NET_ADMIN our connections cannot be marked, and the rules would send them back to us",
+    `name the user that runs the proxy, here and for the rules: --proxy-uid ${uid}`,
+  );
+}
+
 function checkInterfaces(names: readonly string[]): void {
-  if (names.length === 0) return;
   const existing = listInterfaces();
-  const unknown = names.filter((name) => !existing.includes(name));
+  // What a pattern fits is looked for with everything else that the rules need (resolve_intent.ts).
+  const unknown = names.filter((name) => !isInterfacePattern(name) && !existing.includes(name));
   if (unknown.length === 0) return;
   const choice = existing.filter((name) => name !== "lo");
   throw new StartError(

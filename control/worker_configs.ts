@@ -5,11 +5,11 @@
  */
 import type { RunConfig } from "../config/mod.ts";
 import { flowRingBytes } from "../dataplane/flow_ring.ts";
-import type { TcpSettings, UdpSettings, WorkerConfig } from "../dataplane/protocol.ts";
+import type { DnsListenerSettings, TcpSettings, UdpSettings, WorkerConfig } from "../dataplane/protocol.ts";
 import { STATS_BYTES } from "../dataplane/stats.ts";
-import type { Marks } from "../nft/plan.ts";
 import type { FdBudget } from "./fd_budget.ts";
 import { FLOW_RING_RECORDS } from "./flow_log.ts";
+import { type SocketMarks, tcpLegs } from "./tcp_legs.ts";
 
 /** A table of clients is at most half full and never tiny, so that probing stays short. */
 const LEAST_CLIENT_SLOTS = 1024;
@@ -21,9 +21,6 @@ const SESSION_SHARE_OF_A_CLIENT = 1 / 4;
 /** … but at least this: what a busy host needs who asks many resolvers. */
 const SESSIONS_A_CLIENT_NEEDS = 256;
 
-/** The marks that sockets of ours set or read; 0: none. */
-export type SocketMarks = Pick<Marks, "bypass" | "reply" | "dontFragment">;
-
 /** Without the capability to set marks there is no rule of ours either that they would be for. */
 export const NO_MARKS: SocketMarks = { bypass: 0, reply: 0, dontFragment: 0 };
 
@@ -31,12 +28,14 @@ export const NO_MARKS: SocketMarks = { bypass: 0, reply: 0, dontFragment: 0 };
 export function workerConfigs(config: RunConfig, budget: FdBudget, marks: SocketMarks): WorkerConfig[] {
   const tcp = tcpSettings(config, budget, marks);
   const openConnections = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
-  const clientTable = clientTableFor(budget.maxConnections, tcp?.maxConnectionsPerClient);
+  const clientTable = clientTableFor(budget.maxConnections, config.maxConnectionsPerClient);
   const udpClientTable = clientTableFor(budget.maxSessions, sessionsPerClient(config, budget));
   const clientSeed = crypto.getRandomValues(new Int32Array(1))[0]!;
   return Array.from({ length: config.workers }, (_, index) => ({
     index,
     tcp,
+    maxPipes: budget.maxPipesPerWorker,
+    dns: dnsSettings(config, marks),
     udp: udpSettings(config, budget, marks, index),
     resolvers: config.dns,
     stats: new SharedArrayBuffer(STATS_BYTES),
@@ -48,13 +47,9 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, marks: Socket
   }));
 }
 
-function tcpSettings(config: RunConfig, budget: FdBudget, marks: SocketMarks): TcpSettings | undefined {
-  if (config.tcp === "off") return undefined;
-  return {
-    mode: config.tcp,
-    port: config.port,
-    source: config.source,
-    bypassMark: marks.bypass,
+function tcpSettings(config: RunConfig, budget: FdBudget, marks: SocketMarks): TcpSettings[] {
+  return tcpLegs(config, marks).map((leg) => ({
+    ...leg,
     maxConnections: budget.maxConnections,
     maxConnectionsPerClient: config.maxConnectionsPerClient,
     connectTimeoutMs: config.connectTimeoutMs,
@@ -62,8 +57,12 @@ function tcpSettings(config: RunConfig, budget: FdBudget, marks: SocketMarks): T
     halfClosedTimeoutMs: config.halfClosedTimeoutMs,
     keepaliveSeconds: Math.ceil(config.keepaliveMs / 1000),
     userTimeoutMs: config.userTimeoutMs,
-    maxPipes: budget.maxPipesPerWorker,
-  };
+  }));
+}
+
+function dnsSettings({ sidecar }: RunConfig, { bypass }: SocketMarks): DnsListenerSettings | undefined {
+  if (sidecar === null || sidecar.dns === null) return undefined;
+  return { port: sidecar.dns.port, bypassMark: bypass };
 }
 
 function udpSettings(

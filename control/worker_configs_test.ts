@@ -1,6 +1,6 @@
-import { defaultRunConfig, type RunConfig } from "../config/mod.ts";
+import { DEFAULT_SIDECAR, defaultRunConfig, type RunConfig, sidecarRunConfig } from "../config/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
-import { DEFAULT_KERNEL_NUMBERS } from "../nft/plan.ts";
+import { DEFAULT_KERNEL_NUMBERS } from "../nft/intent.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import type { FdBudget } from "./fd_budget.ts";
 import { clientTableBytes, NO_MARKS, workerConfigs } from "./worker_configs.ts";
@@ -19,7 +19,7 @@ function configs(change: Partial<RunConfig>, socketMarks = marks as typeof NO_MA
 
 Deno.test("workerConfigs: each UDP worker has a port of its own and knows all of them", () => {
   const all = configs({ port: 9000, udpFilter: "address", udpTimeoutMs: 180_000, udpRefreshInbound: true });
-  assertEquals(all.map(({ tcp, udp }) => [tcp?.port, udp?.port, udp?.firstPort, udp?.workers]), [
+  assertEquals(all.map(({ tcp, udp }) => [tcp[0]?.port, udp?.port, udp?.firstPort, udp?.workers]), [
     [9000, 9000, 9000, 3],
     [9000, 9001, 9000, 3],
     [9000, 9002, 9000, 3],
@@ -43,10 +43,10 @@ Deno.test("workerConfigs: each UDP worker has a port of its own and knows all of
 
 Deno.test("workerConfigs: what is off has no settings", () => {
   const [tcpAlone] = configs({ udp: "off" });
-  assert(tcpAlone!.tcp !== undefined && tcpAlone!.udp === undefined);
+  assert(tcpAlone!.tcp.length === 1 && tcpAlone!.udp === undefined && tcpAlone!.dns === undefined);
   const [udpAlone] = configs({ tcp: "off" });
-  assert(udpAlone!.tcp === undefined && udpAlone!.udp !== undefined);
-  assertEquals(configs({ udp: "off" }, NO_MARKS)[0]!.tcp?.bypassMark, 0);
+  assert(udpAlone!.tcp.length === 0 && udpAlone!.udp !== undefined);
+  assertEquals(configs({ udp: "off" }, NO_MARKS)[0]!.tcp[0]?.dialMark, 0);
 });
 
 Deno.test("workerConfigs: clients of TCP and of UDP are counted apart, over all workers, and only up to a limit", () => {
@@ -68,4 +68,16 @@ Deno.test("workerConfigs: all workers tell clients apart in the same way, which 
 Deno.test("workerConfigs: every worker is told the resolvers", () => {
   const dns = [parseEndpoint("192.0.2.53:53")!, parseEndpoint("[2001:db8::53]:5353")!];
   for (const { resolvers } of configs({ dns })) assertEquals(resolvers, dns);
+});
+
+Deno.test("workerConfigs: the listeners of a sidecar share the budget of one", () => {
+  const sidecar = { ...DEFAULT_SIDECAR, dns: { port: 15_053, servers: "all" as const } };
+  for (const { tcp, maxPipes, udp, dns } of configs({ ...sidecarRunConfig(), sidecar, workers: 3 })) {
+    assertEquals(tcp.map(({ port, maxConnections }) => [port, maxConnections]), [
+      [15_001, 1000],
+      [15_006, 1000],
+      [15_053, 1000],
+    ]);
+    assertEquals([maxPipes, udp, dns], [8, undefined, { port: 15_053, bypassMark: marks.bypass }]);
+  }
 });

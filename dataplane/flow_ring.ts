@@ -50,9 +50,23 @@ export interface FlowEnd {
   readonly side: EndSide;
 }
 
+/** Of a pod's connections: those to it, or those from it. */
+export type FlowDirection = "inbound" | "outbound";
+/** As records carry them: 0 for a flow that is no pod's. */
+const DIRECTIONS: readonly (FlowDirection | undefined)[] = [undefined, "inbound", "outbound"];
+
+/** What all flows of one listener have in common. */
+export interface FlowKind {
+  /** IPPROTO_TCP or IPPROTO_UDP. */
+  readonly protocol: number;
+  readonly direction: FlowDirection | undefined;
+}
+
 /** One finished flow. */
 export interface FlowRecord {
   readonly protocol: Protocol;
+  /** Absent where it is no pod's. */
+  readonly direction: FlowDirection | undefined;
   readonly client: Endpoint;
   readonly destination: Endpoint;
   /** Our socket towards the destination: the source address and port that the server sees; absent when none was bound. */
@@ -72,7 +86,7 @@ const WRITTEN = 0, READ = 1, ASLEEP = 2;
 
 /*
  * A record, offsets in bytes:
- *   0  u8 protocol, u8 reason, u8 side, u8 1 when there is a local endpoint
+ *   0  u8 protocol, u8 reason, u8 side, u8 1 when there is a local endpoint, u8 direction
  *   8  f64 bytesUp        16 f64 bytesDown
  *  24  f64 datagramsUp    32 f64 datagramsDown    40 f64 durationMs
  *  48  client, 68 destination, 88 local: u16 port, u8 family, u8 zero, 16 bytes address
@@ -117,7 +131,7 @@ export class FlowRingWriter extends RingView {
    * @returns "written", "wake" (written, and the reader sleeps: send it a message), or "dropped" (full).
    */
   write(
-    protocol: number,
+    kind: FlowKind,
     client: SockaddrBytes,
     destination: SockaddrBytes,
     local: SockaddrBytes | undefined,
@@ -131,10 +145,11 @@ export class FlowRingWriter extends RingView {
     const written = this.index[WRITTEN]!;
     if (((written - Atomics.load(this.index, READ)) | 0) > this.mask) return "dropped";
     const at = this.slotAt(written);
-    this.bytes[at] = protocol;
+    this.bytes[at] = kind.protocol;
     this.bytes[at + 1] = END_REASONS.indexOf(end.reason);
     this.bytes[at + 2] = END_SIDES.indexOf(end.side);
     this.bytes[at + 3] = local === undefined ? 0 : 1;
+    this.bytes[at + 4] = DIRECTIONS.indexOf(kind.direction);
     this.data.setFloat64(at + 8, bytesUp);
     this.data.setFloat64(at + 16, bytesDown);
     this.data.setFloat64(at + 24, datagramsUp);
@@ -181,6 +196,7 @@ export class FlowRingReader extends RingView {
   private recordAt(at: number): FlowRecord {
     return {
       protocol: this.bytes[at] === IPPROTO_TCP ? "tcp" : "udp",
+      direction: DIRECTIONS[this.bytes[at + 4]!],
       client: this.endpointAt(at + CLIENT_AT),
       destination: this.endpointAt(at + DESTINATION_AT),
       local: this.bytes[at + 3] === 1 ? this.endpointAt(at + LOCAL_AT) : undefined,

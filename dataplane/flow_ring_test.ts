@@ -22,11 +22,14 @@ function sockaddr(text: string): Uint8Array {
 const CLIENT = sockaddr("192.0.2.7:40000"), DESTINATION = sockaddr("[2001:db8::1]:443");
 const CLOSED: FlowEnd = { reason: "closed", side: "client" };
 
+const TCP = { protocol: IPPROTO_TCP, direction: undefined } as const;
+const DIRECTIONS = ["inbound", undefined, "outbound"] as const;
+
 function setUp(records: number) {
   const memory = new SharedArrayBuffer(flowRingBytes(records));
   const writer = new FlowRingWriter(memory), reader = new FlowRingReader(memory);
   const write = (bytesUp: number) =>
-    writer.write(IPPROTO_TCP, CLIENT, DESTINATION, undefined, bytesUp, 0, 0, 0, 0, CLOSED);
+    writer.write(TCP, CLIENT, DESTINATION, undefined, bytesUp, 0, 0, 0, 0, CLOSED);
   const drain = () => [...reader.drain()].map(({ bytesUp }) => bytesUp);
   return { memory, writer, reader, write, drain };
 }
@@ -38,7 +41,7 @@ Deno.test("flow ring: every field of a record comes back", () => {
     const side = END_SIDES[i % END_SIDES.length]!;
     const isTcp = i % 2 === 0, local = i % 3 === 0 ? undefined : `192.0.2.${i}:65535`;
     writer.write(
-      isTcp ? IPPROTO_TCP : IPPROTO_UDP,
+      { protocol: isTcp ? IPPROTO_TCP : IPPROTO_UDP, direction: DIRECTIONS[i % 3] },
       i % 2 === 0 ? CLIENT : DESTINATION,
       DESTINATION,
       local === undefined ? undefined : sockaddr(local),
@@ -51,6 +54,7 @@ Deno.test("flow ring: every field of a record comes back", () => {
     );
     wanted.push({
       protocol: isTcp ? "tcp" : "udp",
+      direction: DIRECTIONS[i % 3],
       client: parseEndpoint(i % 2 === 0 ? "192.0.2.7:40000" : "[2001:db8::1]:443")!,
       destination: parseEndpoint("[2001:db8::1]:443")!,
       local: local === undefined ? undefined : parseEndpoint(local)!,
@@ -67,9 +71,9 @@ Deno.test("flow ring: every field of a record comes back", () => {
 
 Deno.test("flow ring: a v4-mapped address is IPv4, and nothing of an earlier record shows through", () => {
   const { writer, reader } = setUp(1);
-  writer.write(IPPROTO_TCP, DESTINATION, DESTINATION, DESTINATION, 1, 1, 1, 1, 1, CLOSED);
+  writer.write(TCP, DESTINATION, DESTINATION, DESTINATION, 1, 1, 1, 1, 1, CLOSED);
   assertEquals([...reader.drain()].length, 1);
-  writer.write(IPPROTO_TCP, sockaddr("[::ffff:192.0.2.9]:1"), CLIENT, undefined, 1, 1, 1, 1, 1, CLOSED);
+  writer.write(TCP, sockaddr("[::ffff:192.0.2.9]:1"), CLIENT, undefined, 1, 1, 1, 1, 1, CLOSED);
   const [record] = [...reader.drain()];
   assertEquals(formatEndpoint(record!.client), "192.0.2.9:1");
   assertEquals(formatEndpoint(record!.destination), "192.0.2.7:40000");
@@ -144,7 +148,7 @@ Deno.test("flow ring: two threads, every record once and in order, and no wake-u
       for (let i = 0; i < records; i++) {
         const client = Uint8Array.of(2, 0, i >> 8, i, 192, 0, 2, 1);
         const end = { reason: "closed", side: "client" };
-        const outcome = writer.write(6, client, address, undefined, i, -i, 3 * i, -3 * i, 2 * i, end);
+        const outcome = writer.write({ protocol: 6, direction: undefined }, client, address, undefined, i, -i, 3 * i, -3 * i, 2 * i, end);
         if (outcome === "dropped") dropped++;
         else if (outcome === "wake") postMessage("records");
       }

@@ -11,19 +11,24 @@
  *
  * @module
  */
+import type { DnsListenerSettings } from "../dns/settings.ts";
 import type { Endpoint } from "../net/mod.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
 import type { UdpSettings } from "../udp/settings.ts";
-export type { TcpSettings, UdpSettings };
+export type { DnsListenerSettings, TcpSettings, UdpSettings };
 
 /** Everything a worker needs to know. */
 export interface WorkerConfig {
   /** Which of the workers it is, from 0. */
   readonly index: number;
-  /** Absent: no TCP connection is to be accepted. */
-  readonly tcp: TcpSettings | undefined;
+  /** One for each TCP listener, which share all limits; none: no connection is to be accepted. */
+  readonly tcp: readonly TcpSettings[];
+  /** Most pipes it may hold at once for spliced and stalled data. */
+  readonly maxPipes: number;
   /** Absent: no datagram is to be received. */
   readonly udp: UdpSettings | undefined;
+  /** Absent: no query comes redirected to a port of ours. */
+  readonly dns: DnsListenerSettings | undefined;
   /** Resolvers that port-53 traffic is answered from, in the order of preference; none: it goes where it was going. */
   readonly resolvers: readonly Endpoint[];
   /** This worker's counters, see stats.ts. */
@@ -40,7 +45,7 @@ export interface WorkerConfig {
   readonly flowRing: SharedArrayBuffer | undefined;
 }
 
-/** The addresses that a worker listens on, as text. */
+/** The addresses that a worker listens on, as text; those of UDP are also the ones of redirected queries. */
 export interface Listeners {
   readonly tcp: readonly string[];
   readonly udp: readonly string[];

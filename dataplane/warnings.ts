@@ -19,6 +19,7 @@ const HINTS: Readonly<Record<Warning, string>> = {
   "client-limit": "raise --max-connections-per-client, or look at what that client does",
   "fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) or lower --max-connections",
   "accept-error": "see accept(2) for the error",
+  "source-address": "give it to lo in the pod: ip -6 address add ::6/128 dev lo",
   "udp-loop": "let programs write to their destination; the rules bring the datagrams here",
   "session-limit": "raise --max-sessions, if file descriptors allow, or look at who sends from so many ports",
   "session-client-limit": "raise --max-sessions-per-client, or look at what that client does",
@@ -34,6 +35,7 @@ const HINTS: Readonly<Record<Warning, string>> = {
     "see whether that resolver runs and lets this host ask; the other ones are asked meanwhile",
   "dns-limit": "the resolvers are too slow for so many queries; name more or nearer ones with --dns",
   "dns-fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
+  "dns-error": "see udp(7) for the error",
 };
 
 /** Sends warnings to the control plane, not too many. */

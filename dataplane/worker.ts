@@ -5,7 +5,13 @@
  * @module
  */
 import { receiveMessageOnPort } from "node:worker_threads";
-import { DNS_BYTES, DnsForwarder } from "../dns/mod.ts";
+import {
+  DNS_BYTES,
+  DNS_LISTENER_BYTES,
+  DnsForwarder,
+  DnsListener,
+  type DnsListenerSettings,
+} from "../dns/mod.ts";
 import {
   archOf,
   Arena,
@@ -16,8 +22,16 @@ import {
   RLIMIT_NOFILE,
   type Syscalls,
 } from "../ffi/mod.ts";
-import { ClientLimit } from "../flow/mod.ts";
-import { CONTEXT_BYTES, type FlowSink, TcpListener, type TcpSettings } from "../tcp/mod.ts";
+import { ClientLimit, type ReplySender } from "../flow/mod.ts";
+import {
+  type Carrier,
+  CARRIER_BYTES,
+  CONTEXT_BYTES,
+  type FlowSink,
+  makeCarrier,
+  TcpListener,
+  type TcpSettings,
+} from "../tcp/mod.ts";
 import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
 import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
@@ -51,7 +65,7 @@ export function runWorker(
   }
 }
 
-/** What takes flows from the kernel: TCP's listener, or UDP's. */
+/** What takes flows from the kernel: one of TCP's listeners, UDP's, or that of redirected queries. */
 interface Listener {
   readonly dualStack: boolean;
   /** Takes on nothing new; calls back once nothing is open, at once if so. */
@@ -70,7 +84,8 @@ class DataPlaneWorker {
   readonly #counters: Float64Array;
   readonly #flowRing: FlowRingWriter | undefined;
   readonly #listeners: Listener[] = [];
-  #dns: DnsForwarder | undefined;
+  readonly #forwarders: DnsForwarder[] = [];
+  #carrier: Carrier | undefined;
 
   constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
     this.#config = config;
@@ -99,16 +114,20 @@ class DataPlaneWorker {
   }
 
   close(): void {
-    this.#dns?.close();
+    for (const forwarder of this.#forwarders) forwarder.close();
     for (const listener of this.#listeners) listener.close();
+    this.#carrier?.pipes.close();
     this.#reactor.close();
   }
 
   #listen(): Listeners {
-    const { tcp, udp } = this.#config;
+    const { tcp, udp, dns } = this.#config;
     return {
-      tcp: tcp === undefined ? [] : this.#add(this.#openTcp(tcp), tcp.port),
-      udp: udp === undefined ? [] : this.#add(this.#openUdp(udp), udp.port),
+      tcp: tcp.flatMap((settings) => this.#add(this.#openTcp(settings), settings.port)),
+      udp: [
+        ...(udp === undefined ? [] : this.#add(this.#openUdp(udp), udp.port)),
+        ...(dns === undefined ? [] : this.#add(this.#openDns(dns), dns.port)),
+      ],
     };
   }
 
@@ -118,17 +137,20 @@ class DataPlaneWorker {
   }
 
   #openTcp(settings: TcpSettings): TcpListener {
-    const { clientTable, clientSeed, openConnections } = this.#config;
+    const { clientTable, clientSeed, openConnections, maxPipes } = this.#config;
+    const counters = { values: this.#counters, slots: COUNTER_SLOTS };
+    this.#carrier ??= makeCarrier(this.#sys, this.#arena, counters, maxPipes);
     return new TcpListener({
       sys: this.#sys,
       arena: this.#arena,
       reactor: this.#reactor,
       settings,
+      carrier: this.#carrier,
       resolvers: this.#config.resolvers,
-      counters: { values: this.#counters, slots: COUNTER_SLOTS },
+      counters,
       openConnections: new Int32Array(openConnections),
       clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient, clientSeed),
-      onFlow: this.#flowRing && this.#tcpFlowSink(this.#flowRing),
+      onFlow: this.#flowRing && this.#tcpFlowSink(this.#flowRing, settings.direction),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
   }
@@ -146,22 +168,38 @@ class DataPlaneWorker {
       onFlow: this.#flowRing && this.#udpFlowSink(this.#flowRing),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
-    if (this.#config.resolvers.length > 0) this.#serveDns(listener, settings.bypassMark);
+    if (this.#config.resolvers.length > 0) {
+      listener.serveDns(this.#openForwarder(listener.replies, settings.bypassMark));
+    }
     return listener;
   }
 
-  #serveDns(listener: UdpListener, bypassMark: number): void {
-    this.#dns = new DnsForwarder({
+  #openDns(settings: DnsListenerSettings): DnsListener {
+    const listener = new DnsListener({
+      sys: this.#sys,
+      arena: this.#arena,
+      reactor: this.#reactor,
+      settings,
+      counters: { values: this.#counters, slots: COUNTER_SLOTS },
+      onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
+    });
+    listener.serve(this.#openForwarder(listener, settings.bypassMark));
+    return listener;
+  }
+
+  #openForwarder(replies: ReplySender, bypassMark: number): DnsForwarder {
+    const forwarder = new DnsForwarder({
       sys: this.#sys,
       arena: this.#arena,
       reactor: this.#reactor,
       resolvers: this.#config.resolvers,
       bypassMark,
-      replies: listener.replies,
+      replies,
       counters: { values: this.#counters, slots: COUNTER_SLOTS },
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
-    listener.serveDns(this.#dns);
+    this.#forwarders.push(forwarder);
+    return forwarder;
   }
 
   #readMessages(): void {
@@ -185,15 +223,15 @@ class DataPlaneWorker {
     }
   }
 
-  #tcpFlowSink(ring: FlowRingWriter): FlowSink {
+  #tcpFlowSink(ring: FlowRingWriter, direction: TcpSettings["direction"]): FlowSink {
+    const kind = { protocol: IPPROTO_TCP, direction };
     return (client, destination, local, bytesUp, bytesDown, durationMs, end) =>
-      this.#recorded(
-        ring.write(IPPROTO_TCP, client, destination, local, bytesUp, bytesDown, 0, 0, durationMs, end),
-      );
+      this.#recorded(ring.write(kind, client, destination, local, bytesUp, bytesDown, 0, 0, durationMs, end));
   }
 
   #udpFlowSink(ring: FlowRingWriter): UdpFlowSink {
-    return (...flow) => this.#recorded(ring.write(IPPROTO_UDP, ...flow));
+    const kind = { protocol: IPPROTO_UDP, direction: undefined };
+    return (...flow) => this.#recorded(ring.write(kind, ...flow));
   }
 
   #recorded(outcome: ReturnType<FlowRingWriter["write"]>): void {
@@ -207,10 +245,10 @@ const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name) => [name, counterSl
   number
 >;
 
-function arenaBytes({ tcp, udp, resolvers }: WorkerConfig): number {
-  const dnsBytes = resolvers.length === 0 ? 0 : DNS_BYTES;
-  return OTHER_BYTES + (tcp === undefined ? 0 : CONTEXT_BYTES) +
-    (udp === undefined ? 0 : UDP_BYTES + dnsBytes);
+function arenaBytes({ tcp, udp, dns, resolvers }: WorkerConfig): number {
+  return OTHER_BYTES + (tcp.length === 0 ? 0 : CARRIER_BYTES + tcp.length * CONTEXT_BYTES) +
+    (udp === undefined ? 0 : UDP_BYTES + (resolvers.length === 0 ? 0 : DNS_BYTES)) +
+    (dns === undefined ? 0 : DNS_LISTENER_BYTES + DNS_BYTES);
 }
 
 /** The soft limit of open files up to the hard one (getrlimit(2)): it holds for the whole process. */

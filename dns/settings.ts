@@ -1,8 +1,16 @@
 /**
- * The counters of the DNS side, and its bounds.
+ * What the DNS side can be told, and the counters it keeps.
  *
  * @module
  */
+
+/** How queries reach us that rules redirect to a port of ours. */
+export interface DnsListenerSettings {
+  /** Listening port, both families. */
+  readonly port: number;
+  /** Mark (SO_MARK) on its sockets and on those towards resolvers, by which the rules know them; 0: none. */
+  readonly bypassMark: number;
+}
 
 /** What is counted; dataplane/stats.ts says what each name means. */
 export type DnsCounterName =
@@ -24,7 +32,7 @@ export type DnsCounterName =
   | "dnsUnanswered"
   /** Queries dropped to make room for newer ones: too many waited. */
   | "dnsEvicted"
-  /** Queries dropped: too short, no queries, or with a question that cannot be read. */
+  /** Queries dropped: too short, too long, no queries, or with a question that cannot be read. */
   | "dnsMalformed"
   /** Answers dropped: of an unknown id, to another question, or no answers. */
   | "dnsMismatched"
@@ -38,4 +46,4 @@ export interface DnsCounters {
 }
 
 /** Conditions that an operator should hear of; the receiver limits their rate. */
-export type DnsWarning = "dns-resolver-down" | "dns-limit" | "dns-fds-exhausted";
+export type DnsWarning = "dns-resolver-down" | "dns-limit" | "dns-fds-exhausted" | "dns-error";

@@ -21,6 +21,7 @@ import {
   SOCK_STREAM,
   sockaddrFamily,
   sockaddrLength,
+  sockaddrPort,
   SOL_IP,
   SOL_IPV6,
   SOL_SOCKET,
@@ -32,14 +33,17 @@ import type { TcpContext } from "./worker_context.ts";
 
 /**
  * Opens a socket and begins to connect it to `context.destination`, from `context.peer` where the client's
- * address is kept.
+ * address is kept; the port in there may be another one afterwards.
  *
  * @param hasData whether the client has already sent something: then the packet that completes the handshake
  * waits to carry it, which saves one; {@linkcode acknowledgeAtOnce} is due when it has been sent.
  * @returns the descriptor, connecting; or -errno, with nothing left open.
  */
 export function dial(context: TcpContext, hasData: boolean): number {
-  if (context.settings.source === "own") return dialFromHere(context, hasData);
+  const { settings: { source }, peer } = context;
+  if (source === "own") return dialFromHere(context, hasData);
+  if (typeof source !== "string") return connectFrom(context, "fixed", hasData);
+  if (source === "keepAddress") setSockaddrPort(peer.bytes, farPort(sockaddrPort(peer.bytes)));
   // The client's very tuple may be taken: by the client itself when it runs on this host, or by an earlier
   // connection of it in TIME_WAIT here. Its address is then still worth keeping.
   const fd = connectFrom(context, "endpoint", hasData);
@@ -50,18 +54,34 @@ export function dial(context: TcpContext, hasData: boolean): number {
   return changed;
 }
 
+const FIRST_FREE_PORT = 1024, FREE_PORTS = 65536 - FIRST_FREE_PORT;
+
+/**
+ * Another port, half of all ports away. Each port has one of its own, so that no two connections of a client want the
+ * same; and clients draw their ports from a narrower range (Linux from 28,232, others from 16,384), so that none of
+ * them soon has for itself what another one was given here.
+ */
+export function farPort(port: number): number {
+  const from = Math.max(0, port - FIRST_FREE_PORT);
+  return FIRST_FREE_PORT + (from + FREE_PORTS / 2) % FREE_PORTS;
+}
+
 /** The same from this host's own address, whatever `--source` says. */
 export function dialFromHere(context: TcpContext, hasData: boolean): number {
   return connectFrom(context, "own", hasData);
 }
 
-function connectFrom(context: TcpContext, source: "own" | "endpoint" | "address", hasData: boolean): number {
+/** The client's endpoint, its address alone, the addresses that the settings name, or as routing has it. */
+type Source = "endpoint" | "address" | "fixed" | "own";
+
+function connectFrom(context: TcpContext, source: Source, hasData: boolean): number {
   const { sys, destination } = context;
   const family = sockaddrFamily(destination.bytes);
   const fd = sys.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
   let result = setOptions(context, fd);
-  if (result === 0 && source !== "own") result = bindToClient(context, fd, source === "endpoint");
+  if (result === 0 && source === "fixed") result = bindToFixed(context, fd, family);
+  else if (result === 0 && source !== "own") result = bindToClient(context, fd, source === "endpoint");
   if (hasData) sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, context.zero.pointer, 4);
   if (result === 0) result = sys.connect(fd, destination.pointer, sockaddrLength(destination.bytes));
   if (result === 0 || result === -EINPROGRESS) return fd;
@@ -80,10 +100,17 @@ export function acknowledgeAtOnce(context: TcpContext, fd: number): void {
 function setOptions(context: TcpContext, fd: number): number {
   const { sys, settings, one } = context;
   let result = sys.setsockopt(fd, SOL_TCP, TCP_NODELAY, one.pointer, 4);
-  if (settings.bypassMark !== 0) {
+  if (settings.dialMark !== 0) {
     result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, context.mark.pointer, 4);
   }
   return result;
+}
+
+function bindToFixed(context: TcpContext, fd: number, family: number): number {
+  const { sys, one, fixedSource } = context;
+  const { pointer, bytes } = fixedSource![family === AF_INET ? 4 : 6];
+  return sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4) ||
+    sys.bind(fd, pointer, sockaddrLength(bytes));
 }
 
 function bindToClient(context: TcpContext, fd: number, withPort: boolean): number {

@@ -6,6 +6,7 @@
  */
 import {
   type Deferred,
+  EADDRNOTAVAIL,
   EAGAIN,
   ECONNABORTED,
   EMFILE,
@@ -61,6 +62,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     const { arena, settings, sys, reactor } = environment;
     this.#context = new TcpContext(environment);
     this.#needsPeer = settings.mode === "redirect" || settings.source === "keep" ||
+      settings.source === "keepAddress" ||
       environment.onFlow !== undefined || environment.clientLimit !== undefined;
     const { socket, dualStack } = openListenerSocket(this.#context.sockets, settings);
     this.dualStack = dualStack;
@@ -142,7 +144,6 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     if (this.#open) this.#closeListener();
     this.#onIdle = undefined;
     for (const connection of [...this.#connections]) connection.shutDown();
-    this.#context.pipes.close();
     this.#reserve.letGo();
   }
 
@@ -202,7 +203,8 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
       this.#refuse(client, "tcpRefusedLoop", "loop", "a connection was made straight to the listening port");
       return;
     }
-    if (isLoopbackDestination(context.destination.words, 0)) {
+    const isAnswered = context.resolvers.length > 0 && sockaddrPort(context.destination.bytes) === DNS_PORT;
+    if (!isAnswered && isLoopbackDestination(context.destination.words, 0)) {
       this.#refuse(
         client,
         "tcpRefusedLoop",
@@ -215,7 +217,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     if (slot === REFUSED) return;
     const addresses = context.onFlow === undefined ? undefined : this.#copyAddresses();
     const hasData = context.sys.recv(client, context.value.pointer, 1, MSG_PEEK) === 1;
-    if (context.resolvers.length > 0 && sockaddrPort(context.destination.bytes) === DNS_PORT) {
+    if (isAnswered) {
       const dial = new ResolverDial(context, this, client, slot, addresses, hasData);
       this.#connections.add(dial);
       dial.start();
@@ -297,7 +299,12 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     if (errno === EMFILE || errno === ENFILE) {
       this.#context.count("tcpRefusedFds");
       this.#pause("fds-exhausted", `socket: ${errnoName(errno)}`);
-    } else this.#context.count("tcpDialFailed");
+      return;
+    }
+    this.#context.count("tcpDialFailed");
+    if (errno === EADDRNOTAVAIL && this.#context.fixedSource !== undefined) {
+      this.#context.warn("source-address", "a connection's source address, such as ::6, is not this host's");
+    }
   }
 
   #giveUp(

@@ -17,9 +17,11 @@ import {
   setTransparent,
   setUrgentInline,
   setUserTimeout,
+  SO_MARK,
   SOCK_STREAM,
   type Socket,
   type SocketFactory,
+  SOL_SOCKET,
 } from "../ffi/mod.ts";
 import { KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_PROBES } from "./liveness.ts";
 import type { TcpSettings } from "./settings.ts";
@@ -38,7 +40,7 @@ export interface ListenerSocket {
  *
  * Options set here are inherited by every accepted socket, which saves setting them there.
  *
- * @throws {SyscallError} EADDRINUSE; EPERM without CAP_NET_ADMIN (for `tproxy`).
+ * @throws {SyscallError} EADDRINUSE; EPERM without CAP_NET_ADMIN (for `tproxy`, and for a mark).
  */
 export function openListenerSocket(sockets: SocketFactory, settings: TcpSettings): ListenerSocket {
   try {
@@ -59,6 +61,9 @@ function open(sockets: SocketFactory, settings: TcpSettings, dualStack: boolean)
     setReusePort(socket);
     if (dualStack) setDualStack(socket);
     if (settings.mode === "tproxy") setTransparent(socket, dualStack ? 6 : 4);
+    if (settings.listenerMark !== 0) {
+      socket.setInt(SOL_SOCKET, SO_MARK, settings.listenerMark, "SO_MARK");
+    }
     setNoDelay(socket);
     setUrgentInline(socket);
     if (settings.keepaliveSeconds > 0) {

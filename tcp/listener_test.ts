@@ -14,9 +14,11 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import { ANY_V6 } from "../net/mod.ts";
-import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
+import { counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { tcpCounters } from "../tests/tcp_counters.ts";
+import { makeCarrier } from "./carrier.ts";
 import { ClientLimit } from "../flow/mod.ts";
 import { TcpListener } from "./listener.ts";
 import type { TcpSettings } from "./settings.ts";
@@ -25,8 +27,12 @@ import type { TcpEnvironment } from "./worker_context.ts";
 const SETTINGS: TcpSettings = {
   mode: "redirect",
   port: 0,
+  ownPorts: [0],
+  direction: undefined,
+  dns: true,
   source: "own",
-  bypassMark: 0,
+  listenerMark: 0,
+  dialMark: 0,
   maxConnections: 10,
   maxConnectionsPerClient: 2,
   connectTimeoutMs: 1000,
@@ -34,7 +40,6 @@ const SETTINGS: TcpSettings = {
   halfClosedTimeoutMs: 0,
   keepaliveSeconds: 0,
   userTimeoutMs: 0,
-  maxPipes: 4,
 };
 
 /** The real system calls, and which descriptors they have opened and not closed. */
@@ -61,19 +66,15 @@ function watched(sys: Syscalls): { sys: Syscalls; open: Set<number> } {
 }
 
 function environment(loopback: Loopback, sys: Syscalls, reactor: Reactor, port: number): TcpEnvironment {
+  const counters = tcpCounters();
   return {
     sys,
     arena: loopback.arena,
     reactor,
-    settings: { ...SETTINGS, port },
+    settings: { ...SETTINGS, port, ownPorts: [port] },
     resolvers: [],
-    counters: {
-      values: new Float64Array(COUNTERS.length),
-      slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
-        typeof COUNTERS[number],
-        number
-      >,
-    },
+    carrier: makeCarrier(sys, loopback.arena, counters, 4),
+    counters,
     openConnections: new Int32Array(new SharedArrayBuffer(4)),
     clientLimit: new ClientLimit(new SharedArrayBuffer(8 * 64), SETTINGS.maxConnectionsPerClient, 0x5eed),
     onFlow: undefined,

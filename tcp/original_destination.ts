@@ -45,8 +45,8 @@ export function readOriginalDestination(context: TcpContext, fd: number): number
 }
 
 /**
- * Whether `context.destination` is this worker's own listener: then nobody intercepted the connection, somebody
- * dialled our port, and carrying it would be a connection to ourselves without end.
+ * Whether `context.destination` is a listener of ours: then nobody intercepted the connection, somebody dialled our
+ * port, and carrying it would be a connection to ourselves without end.
  *
  * The port alone does not tell, for another host may serve the same port. An address is this host's if a socket
  * may be bound to it. (With net.ipv4.ip_nonlocal_bind=1 every address may: then connections to our port number
@@ -54,12 +54,13 @@ export function readOriginalDestination(context: TcpContext, fd: number): number
  */
 export function isOwnListener(context: TcpContext): boolean {
   const { sys, destination, settings } = context;
-  if (sockaddrPort(destination.bytes) !== settings.port) return false;
+  const port = sockaddrPort(destination.bytes);
+  if (!settings.ownPorts.includes(port)) return false;
   const probe = sys.socket(sockaddrFamily(destination.bytes), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (probe < 0) return true;
   setSockaddrPort(destination.bytes, 0);
   const result = sys.bind(probe, destination.pointer, sockaddrLength(destination.bytes));
-  setSockaddrPort(destination.bytes, settings.port);
+  setSockaddrPort(destination.bytes, port);
   sys.close(probe);
   return result === 0;
 }

@@ -19,6 +19,8 @@ import { type Endpoint, formatEndpoint, parseEndpoint } from "../net/mod.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { tcpCounters } from "../tests/tcp_counters.ts";
+import { makeCarrier } from "./carrier.ts";
 import type { ConnectionEnd } from "./connection_end.ts";
 import { TcpListener } from "./listener.ts";
 
@@ -92,6 +94,7 @@ class Scene implements Disposable {
       return result;
     };
     this.reactor = new Reactor({ ...sys, clock_gettime }, loopback.arena, archOf());
+    const counters = tcpCounters(this.counters);
     this.listener = new TcpListener({
       sys: watched,
       arena: loopback.arena,
@@ -99,9 +102,13 @@ class Scene implements Disposable {
       settings: {
         mode: "redirect",
         port: this.#port,
+        ownPorts: [this.#port],
+        direction: undefined,
+        dns: true,
         // Has no meaning for these, and would fail without privilege.
         source: "keep",
-        bypassMark: 0,
+        listenerMark: 0,
+        dialMark: 0,
         maxConnections: 10,
         maxConnectionsPerClient: 0,
         connectTimeoutMs: 1000,
@@ -109,16 +116,10 @@ class Scene implements Disposable {
         halfClosedTimeoutMs: 0,
         keepaliveSeconds: 0,
         userTimeoutMs: 0,
-        maxPipes: 0,
       },
       resolvers,
-      counters: {
-        values: this.counters,
-        slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
-          typeof COUNTERS[number],
-          number
-        >,
-      },
+      carrier: makeCarrier(watched, loopback.arena, counters, 0),
+      counters,
       openConnections: this.openConnections,
       clientLimit: undefined,
       onFlow: (_client, destination, _local, bytesUp, _bytesDown, durationMs, end) => {

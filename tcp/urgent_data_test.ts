@@ -1,7 +1,8 @@
 import { archOf, MSG_PEEK, Reactor, SHUT_WR, type Syscalls } from "../ffi/mod.ts";
-import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { tcpCounters } from "../tests/tcp_counters.ts";
+import { makeCarrier } from "./carrier.ts";
 import { Connection } from "./connection.ts";
 import type { ConnectionEnd } from "./connection_end.ts";
 import { TcpContext } from "./worker_context.ts";
@@ -51,6 +52,8 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
   };
   const reactor = new Reactor(sys, arena, archOf());
   const ends: ConnectionEnd[] = [];
+  const counters = tcpCounters();
+  const carrier = makeCarrier(sys, arena, counters, 4);
   const context = new TcpContext({
     sys,
     arena,
@@ -59,8 +62,12 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
     settings: {
       mode: "redirect",
       port: 1,
+      ownPorts: [1],
+      direction: undefined,
+      dns: true,
       source: "own",
-      bypassMark: 0,
+      listenerMark: 0,
+      dialMark: 0,
       maxConnections: 1,
       maxConnectionsPerClient: 0,
       connectTimeoutMs: 5000,
@@ -68,15 +75,9 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
       halfClosedTimeoutMs: 5000,
       keepaliveSeconds: 0,
       userTimeoutMs: 0,
-      maxPipes: 4,
     },
-    counters: {
-      values: new Float64Array(COUNTERS.length),
-      slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
-        typeof COUNTERS[number],
-        number
-      >,
-    },
+    carrier,
+    counters,
     openConnections: new Int32Array(1),
     clientLimit: undefined,
     onFlow: (_client, _destination, _local, _up, _down, _ms, end) => ends.push(end),
@@ -90,6 +91,6 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
   assertEquals([marked, ends], [true, [{ reason: "closed", side: "client" }]]);
   assertEquals(received.length, sent.length);
   assert(received === sent, "bytes are out of order");
-  context.pipes.close();
+  carrier.pipes.close();
   reactor.close();
 });

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Endpoint } from "../net/mod.ts";
+import type { Endpoint, IpAddress, IpFamily } from "../net/mod.ts";
 import {
   type Arena,
   type Block,
@@ -16,11 +16,10 @@ import {
 import type { ClientLimit } from "../flow/mod.ts";
 import type { ConnectionEnd } from "./connection_end.ts";
 import type { Carrier } from "./half_pipe.ts";
-import { PIPE_BYTES, PipePool } from "./pipe_pool.ts";
 import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
 
 /** Arena bytes that a context takes. */
-export const CONTEXT_BYTES = PIPE_BYTES + 1024;
+export const CONTEXT_BYTES = 1024;
 
 /** Receives every connection that has ended; addresses are sockaddr bytes. */
 export type FlowSink = (
@@ -34,7 +33,13 @@ export type FlowSink = (
 ) => void;
 
 /** Conditions that an operator should hear of; the receiver limits their rate. */
-export type TcpWarning = "loop" | "connection-limit" | "client-limit" | "fds-exhausted" | "accept-error";
+export type TcpWarning =
+  | "loop"
+  | "connection-limit"
+  | "client-limit"
+  | "fds-exhausted"
+  | "accept-error"
+  | "source-address";
 
 /** What the worker brings. */
 export interface TcpEnvironment {
@@ -42,7 +47,9 @@ export interface TcpEnvironment {
   readonly arena: Arena;
   readonly reactor: Reactor;
   readonly settings: TcpSettings;
-  /** Dialled in the order given instead of any destination with port 53; none: those are dialled themselves. */
+  /** The buffer and the pipes that all listeners of the worker relay with; whoever brings it closes it. */
+  readonly carrier: Carrier;
+  /** Where the settings say so, dialled in the order given instead of any destination with port 53. */
   readonly resolvers: readonly Endpoint[];
   readonly counters: TcpCounters;
   /** Connections open over all workers. */
@@ -73,13 +80,14 @@ export class TcpContext {
   readonly destination: Block;
   /** socklen_t, in and out. */
   readonly length: Block;
-  /** Values of options: int 0 and 1, the bypass mark, struct linger {1, 0}, and one that is written before use. */
+  /** Values of options: int 0 and 1, the mark, struct linger {1, 0}, and one that is written before use. */
   readonly zero: Block;
   readonly one: Block;
   readonly mark: Block;
   readonly lingerZero: Block;
   readonly value: Block;
-  readonly pipes: PipePool;
+  /** Where connections towards destinations come from, by family; undefined: not always from the same address. */
+  readonly fixedSource: Readonly<Record<IpFamily, Block>> | undefined;
   readonly #environment: TcpEnvironment;
 
   constructor(environment: TcpEnvironment) {
@@ -89,7 +97,8 @@ export class TcpContext {
     this.reactor = environment.reactor;
     this.settings = settings;
     this.sockets = new SocketFactory(sys, arena);
-    this.resolvers = environment.resolvers.map((resolver) => {
+    this.carrier = environment.carrier;
+    this.resolvers = (settings.dns ? environment.resolvers : []).map((resolver) => {
       const sockaddr = new Uint8Array(SOCKADDR_IN6_BYTES);
       encodeSockaddr(resolver, sockaddr);
       return { sockaddr, failedMs: -Infinity };
@@ -101,12 +110,14 @@ export class TcpContext {
     this.one = arena.allocate(4);
     this.one.words[0] = 1;
     this.mark = arena.allocate(4);
-    this.mark.words[0] = settings.bypassMark;
+    this.mark.words[0] = settings.dialMark;
     this.lingerZero = arena.allocate(8);
     this.lingerZero.words[0] = 1;
     this.value = arena.allocate(4);
-    this.pipes = new PipePool(sys, arena, settings.maxPipes, (pipes) => this.count("pipesNow", pipes));
-    this.carrier = { sys, arena, buffer: arena.allocate(PIPE_BYTES), pipes: this.pipes, one: this.one };
+    const { source } = settings;
+    this.fixedSource = typeof source === "string"
+      ? undefined
+      : { 4: encoded(arena, source[4]), 6: encoded(arena, source[6]) };
   }
 
   get clientLimit(): ClientLimit | undefined {
@@ -131,4 +142,10 @@ export class TcpContext {
   warn(warning: TcpWarning, detail: string): void {
     this.#environment.onWarning(warning, detail);
   }
+}
+
+function encoded(arena: Arena, address: IpAddress): Block {
+  const block = arena.allocate(SOCKADDR_IN6_BYTES);
+  encodeSockaddr({ address, port: 0 }, block.bytes);
+  return block;
 }

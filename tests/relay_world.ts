@@ -6,13 +6,16 @@
  */
 import { archOf, Arena, ETIMEDOUT, Reactor } from "../ffi/mod.ts";
 import { Connection } from "../tcp/connection.ts";
+import type { PipePool } from "../tcp/pipe_pool.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
 import type { ConnectionEnd } from "../tcp/connection_end.ts";
+import { CARRIER_BYTES, makeCarrier } from "../tcp/carrier.ts";
 import { CONTEXT_BYTES, TcpContext } from "../tcp/worker_context.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "./assert.ts";
 import { FakeKernel } from "./fake_kernel.ts";
 import { FakeSocket } from "./fake_socket.ts";
+import { tcpCounters } from "./tcp_counters.ts";
 
 /** Timeouts of the relay under test. */
 export const CONNECT_TIMEOUT_MS = 3_000, IDLE_TIMEOUT_MS = 10_000, HALF_CLOSED_TIMEOUT_MS = 5_000;
@@ -22,8 +25,12 @@ export const KEEPALIVE_SECONDS = 4;
 const SETTINGS: TcpSettings = {
   mode: "tproxy",
   port: 7870,
+  ownPorts: [7870],
+  direction: undefined,
+  dns: true,
   source: "own",
-  bypassMark: 0,
+  listenerMark: 0,
+  dialMark: 0,
   maxConnections: 100,
   maxConnectionsPerClient: 0,
   connectTimeoutMs: CONNECT_TIMEOUT_MS,
@@ -31,7 +38,6 @@ const SETTINGS: TcpSettings = {
   halfClosedTimeoutMs: HALF_CLOSED_TIMEOUT_MS,
   keepaliveSeconds: KEEPALIVE_SECONDS,
   userTimeoutMs: 0,
-  maxPipes: 0,
 };
 
 /** Byte number `position` of a stream: no two streams are alike, and no stretch of one repeats soon. */
@@ -214,26 +220,25 @@ export class RelayWorld {
   readonly kernel = new FakeKernel(archOf());
   readonly reactor: Reactor;
   readonly context: TcpContext;
+  readonly pipes: PipePool;
   readonly flows: Flow[] = [];
   readonly flowOf = new Map<Uint8Array, Flow>();
   readonly counters = new Float64Array(COUNTERS.length);
 
-  constructor(maxPipes: number) {
-    const arena = new Arena(CONTEXT_BYTES + 16 * 1024);
+  constructor(readonly maxPipes: number) {
+    const arena = new Arena(CONTEXT_BYTES + CARRIER_BYTES + 16 * 1024);
+    const counters = tcpCounters(this.counters);
+    const carrier = makeCarrier(this.kernel, arena, counters, maxPipes);
+    this.pipes = carrier.pipes;
     this.reactor = new Reactor(this.kernel, arena, archOf());
     this.context = new TcpContext({
       sys: this.kernel,
       arena,
       reactor: this.reactor,
-      settings: { ...SETTINGS, maxPipes },
+      settings: SETTINGS,
+      carrier,
       resolvers: [],
-      counters: {
-        values: this.counters,
-        slots: Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
-          typeof COUNTERS[number],
-          number
-        >,
-      },
+      counters,
       openConnections: new Int32Array(1),
       clientLimit: undefined,
       onFlow: (client, _destination, _local, bytesUp, bytesDown, _durationMs, end) => {
@@ -259,9 +264,8 @@ export class RelayWorld {
 
   /** Bytes taken and not handed over are in pipes, of which there are not too many: none is lost, none twice. */
   assertBytesAccountedFor(): void {
-    const { maxPipes } = this.context.settings;
-    assertLessOrEqual(this.context.pipes.count, maxPipes);
-    assertEquals(this.counters[counterSlot("pipesNow")], this.context.pipes.count);
+    assertLessOrEqual(this.pipes.count, this.maxPipes);
+    assertEquals(this.counters[counterSlot("pipesNow")], this.pipes.count);
     const held = this.flows.filter((flow) => flow.isOpen).reduce(
       (sum, { client, upstream }) =>
         sum + client.socket.bytesTaken - upstream.socket.bytesGiven +
@@ -276,15 +280,15 @@ export class RelayWorld {
     assertEquals(this.reactor.timers.size, 0, "timers");
     assertEquals(
       this.kernel.openDescriptors,
-      1 + 2 * this.context.pipes.count,
+      1 + 2 * this.pipes.count,
       "descriptors: epoll and pipes",
     );
-    this.context.pipes.close();
+    this.pipes.close();
     assertEquals(
       this.kernel.openDescriptors,
       1,
       "descriptors when the pool is closed: a pipe was not given back",
     );
-    assertEquals(this.context.pipes.count, 0);
+    assertEquals(this.pipes.count, 0);
   }
 }

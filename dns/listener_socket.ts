@@ -1,0 +1,78 @@
+/**
+ * The sockets that redirected queries arrive at: one a family and worker, on every address that lo leads to.
+ *
+ * @module
+ */
+import {
+  AF_INET,
+  AF_INET6,
+  type Arena,
+  checked,
+  errnoName,
+  IP_PKTINFO,
+  IPV6_RECVPKTINFO,
+  IPV6_V6ONLY,
+  isSyscallError,
+  setReusePort,
+  SO_BINDTODEVICE,
+  SO_MARK,
+  SOCK_DGRAM,
+  type Socket,
+  type SocketFactory,
+  SOL_IP,
+  SOL_IPV6,
+  SOL_SOCKET,
+} from "../ffi/mod.ts";
+import { ANY_V4, ANY_V6 } from "../net/mod.ts";
+import type { DnsListenerSettings } from "./settings.ts";
+
+const LOOPBACK = new TextEncoder().encode("lo\0");
+
+/** Arena bytes that opening both takes. */
+export const LISTENER_SOCKET_BYTES = 128;
+
+/**
+ * Opens the listening socket of a family.
+ *
+ * @returns undefined where there is no IPv6: in the kernel (ipv6.disable=1) or in this network namespace.
+ * @throws {SyscallError} EADDRINUSE; EPERM for a mark without CAP_NET_ADMIN.
+ */
+export function openListenerSocket(
+  sockets: SocketFactory,
+  arena: Arena,
+  { port, bypassMark }: DnsListenerSettings,
+  family: 4 | 6,
+): Socket | undefined {
+  let socket: Socket | undefined;
+  try {
+    socket = sockets.open(family === 4 ? AF_INET : AF_INET6, SOCK_DGRAM);
+    setReusePort(socket);
+    if (family === 4) socket.setInt(SOL_IP, IP_PKTINFO, 1, "IP_PKTINFO");
+    else {
+      socket.setInt(SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
+      socket.setInt(SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO");
+    }
+    if (bypassMark !== 0) socket.setInt(SOL_SOCKET, SO_MARK, bypassMark, "SO_MARK");
+    bindToLoopbackInterface(sockets, arena, socket);
+    socket.bind({ address: family === 4 ? ANY_V4 : ANY_V6, port });
+    return socket;
+  } catch (error) {
+    socket?.[Symbol.dispose]();
+    if (family === 6 && isSyscallError(error)) {
+      const name = errnoName(error.errno);
+      if (name === "EAFNOSUPPORT" || name === "EADDRNOTAVAIL") return undefined;
+    }
+    throw error;
+  }
+}
+
+/** SO_BINDTODEVICE (socket(7)); since Linux 5.7 without privilege, for a socket that is not bound to one yet. */
+function bindToLoopbackInterface({ sys }: SocketFactory, arena: Arena, { fd }: Socket): void {
+  const name = arena.allocate(LOOPBACK.length);
+  name.bytes.set(LOOPBACK);
+  checked(
+    "setsockopt",
+    sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.pointer, LOOPBACK.length),
+    "SO_BINDTODEVICE",
+  );
+}
