@@ -33,7 +33,7 @@ Deno.test("checkInterception: selectors that make sense have no issue", () => {
     { macs: { include: ["02:00:5e:10:00:01"], exclude: [] } },
     { uids: { include: [range(0, 4_294_967_294), { name: "www-data" }], exclude: [{ name: "root" }] } },
     { gids: { include: [], exclude: [{ name: "docker" }, range(1337)] } },
-    { cgroups: { include: ["system.slice"], exclude: ["system.slice/ssh.service", "a\\x2db.slice"] } },
+    { cgroups: { include: ["system.slice"], exclude: ["system.slice/ssh@1.service", "user.slice"] } },
     { marks: { include: [{ value: 0, mask: 1 }], exclude: [{ value: 0xca6c, mask: 0xffff_ffff }] } },
   ];
   for (const change of cases) assertEquals(found(change), [], JSON.stringify(change));
@@ -48,6 +48,8 @@ Deno.test("checkInterception: a value that is none, in either flag", () => {
     [{ tcpPorts: { include: [range(0, 1)], exclude: [] } }, "--tcp-ports", "0-1"],
     [{ udpPorts: { include: [], exclude: [range(2, 1)] } }, "--exclude-udp-ports", "2-1"],
     [{ outgoing: { include: ["a b"], exclude: [] } }, "--to", '"a b"'],
+    [{ outgoing: { include: ["ppp+"], exclude: [] } }, "--to", '"ppp+"'],
+    [{ cgroups: { include: ["a\\x2db.slice"], exclude: [] } }, "--include-cgroup", '"a\\\\x2db.slice"'],
     [{ macs: { include: [], exclude: ["02:00:5E:10:00:01"] } }, "--exclude-mac", '"02:00:5E:10:00:01"'],
     [{ uids: { include: [range(5, 4)], exclude: [] } }, "--include-uid", "5-4"],
     [{ uids: { include: [range(4_294_967_295)], exclude: [] } }, "--include-uid", "4294967295"],

@@ -20,7 +20,7 @@ export function* checkSidecar(config: RunConfig): Generator<ConfigIssue> {
   yield* checkOutbound(config, sidecar);
   yield* checkValues("--proxy-uid", sidecar.proxyUids, ACCOUNTS);
   yield* checkValues("--proxy-gid", sidecar.proxyGids, ACCOUNTS);
-  yield* checkInterfaces(sidecar);
+  yield* checkInterfaces(config, sidecar);
   if (sidecar.dns !== null) yield* checkDnsCapture(sidecar.dns);
   yield* checkListeners(config, sidecar);
 }
@@ -95,12 +95,18 @@ function* checkOutbound(
   }
 }
 
-function* checkInterfaces({ excludeInterfaces, virtualInterfaces }: SidecarConfig): Generator<ConfigIssue> {
+function* checkInterfaces(
+  { tcp }: RunConfig,
+  { excludeInterfaces, virtualInterfaces }: SidecarConfig,
+): Generator<ConfigIssue> {
   yield* checkFilter(
     { include: "--virtual-interface", exclude: "--exclude-interface" },
     { include: virtualInterfaces, exclude: excludeInterfaces },
     INTERFACES,
   );
+  if (tcp === "off" && virtualInterfaces.length > 0) {
+    yield { path: "--virtual-interface", found: "set, and --tcp off", wanted: "one or the other" };
+  }
   if (virtualInterfaces.includes("lo")) {
     yield {
       path: "--virtual-interface",
@@ -118,7 +124,7 @@ function* checkDnsCapture({ servers }: SidecarDnsConfig): Generator<ConfigIssue>
   }
   for (const [i, server] of servers.entries()) {
     const address = parseAddress(server);
-    if (address === undefined || address.text === "0.0.0.0" || address.text === "::") {
+    if (address?.text !== server || server === "0.0.0.0" || server === "::") {
       yield {
         path: "--dns-server",
         found: JSON.stringify(server),

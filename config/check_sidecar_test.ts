@@ -85,6 +85,8 @@ Deno.test("checkInterception: each setting of a sidecar", () => {
       '"k6t0" and "k6t*"',
     ],
     [sidecar({ virtualInterfaces: ["lo"] }), "--virtual-interface", "lo"],
+    [sidecar({ virtualInterfaces: ["k6t0"] }, { tcp: "off" }), "--virtual-interface", "set, and --tcp off"],
+    [sidecar({ dns: { port: 15053, servers: ["2001:DB8::53"] } }), "--dns-server", '"2001:DB8::53"'],
     [sidecar({ dns: { port: 15053, servers: [] } }), "--dns-server", "none"],
     [sidecar({ dns: { port: 15053, servers: ["dns.example"] } }), "--dns-server", '"dns.example"'],
     [sidecar({ dns: { port: 15053, servers: ["::"] } }), "--dns-server", '"::"'],
