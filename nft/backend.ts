@@ -23,8 +23,11 @@ export type Hold = "owner" | "plain";
 
 /** Something that is not as the plan wants it. */
 export interface Difference {
-  /** `table`: the rules are missing or of another plan; `set`: a set's elements; `route`: a route or routing rule. */
-  readonly kind: "table" | "rule" | "set" | "route";
+  /**
+   * `table`: the rules are missing or of another plan; `set`: a set's elements; `route`: a route or routing rule;
+   * `sysctl`: a setting of the kernel.
+   */
+  readonly kind: "table" | "rule" | "set" | "route" | "sysctl";
   /** What was found and what was wanted. */
   readonly message: string;
 }
@@ -66,4 +69,16 @@ export interface Backend {
   remove(): Promise<string | undefined>;
   /** A shell command line, free of this process's state, that does what `remove` does: for a watchdog. */
   removeScript(): string;
+  /**
+   * Takes what holds the rules for this process before they are there, where there is such a thing: so of two that
+   * start at once the second one fails before it has touched the routes that both would use. After `lost` it takes
+   * it again.
+   *
+   * @throws {TableHeldError} when a living process has it. @throws {RuleApplyError} of stage check or apply.
+   */
+  claim?(): Promise<void>;
+  /** Lets go of what holds the rules, after `remove` and when the routes are gone. */
+  close?(): Promise<void>;
+  /** Resolves with the reason when what holds the rules has ended although nobody closed it. */
+  readonly lost?: Promise<string>;
 }

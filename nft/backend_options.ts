@@ -29,6 +29,10 @@ export interface FoundRules {
   readonly tableName: string;
   /** A living process owns them, or is the one that they are said to belong to. */
   readonly isInUse: boolean;
+  /** Said to belong to no process: `rules apply` left them. */
+  readonly isKept: boolean;
+  /** False: sets alone, which no rule need ask for. */
+  readonly hasRules: boolean;
   /** As noted in their state. */
   readonly sysctls: readonly OldSysctl[];
   /** Takes them away. @returns what the tool said against it, if anything. */

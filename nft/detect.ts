@@ -6,6 +6,7 @@
  */
 import { COMMAND_MISSING, type Exec } from "./exec.ts";
 import type { IpFamily } from "../net/address.ts";
+import type { BackendName } from "./backend.ts";
 import type { Plan } from "./plan.ts";
 
 /** What a plan may need of its host. */
@@ -33,6 +34,8 @@ export interface Finding {
   readonly hint: string;
   /** Plans with one of these needs cannot work; empty for what only makes a difference. */
   readonly blocks: readonly Need[];
+  /** The backend that it is about; undefined: it is about every one. */
+  readonly of?: BackendName;
 }
 
 /** What was found out about the host. */
@@ -124,7 +127,9 @@ export async function detectHost(exec: Exec): Promise<HostFacts> {
     probe(exec, `flags owner; ${FEATURES.map((feature, i) => probeChain(feature, i)).join(" ")}`),
   ]);
   const findings: Finding[] = [];
-  if (nft.code === COMMAND_MISSING) findings.push(missing("nft-missing", "nft", "nftables"));
+  if (nft.code === COMMAND_MISSING) {
+    findings.push({ ...missing("nft-missing", "nft", "nftables"), of: "nft" });
+  }
   if (ip.code === COMMAND_MISSING) findings.push(missing("ip-missing", "ip", "iproute2"));
   const links = parseLinks(addresses.stdout);
   if (ip.code === 0) findings.push(...judgeLinks(links));
@@ -132,7 +137,7 @@ export async function detectHost(exec: Exec): Promise<HostFacts> {
   if (all !== undefined && nft.code !== COMMAND_MISSING) {
     const parts = await probeParts(exec);
     ownerTables = parts.ownerTables;
-    findings.push(...parts.findings);
+    findings.push(...parts.findings.map((finding): Finding => ({ ...finding, of: "nft" })));
   }
   return {
     nftVersion: nft.code === 0 ? nft.stdout.trim() : undefined,
@@ -145,10 +150,12 @@ export async function detectHost(exec: Exec): Promise<HostFacts> {
   };
 }
 
-/** What of `host` keeps `plan` from working. */
-export function findingsAgainst(plan: Plan, host: HostFacts): Finding[] {
+/** What of `host` keeps `plan` from working by that backend. */
+export function findingsAgainst(plan: Plan, host: HostFacts, backend: BackendName): Finding[] {
   const needs = planNeeds(plan);
-  return host.findings.filter((finding) => finding.blocks.some((need) => needs.has(need)));
+  return host.findings.filter(({ blocks, of }) =>
+    (of === undefined || of === backend) && blocks.some((need) => needs.has(need))
+  );
 }
 
 /** REDIRECT sends a packet to the first address of the interface it came in by, and drops it without one. */

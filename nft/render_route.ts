@@ -4,6 +4,7 @@
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
+import type { InterceptIntent } from "./intent.ts";
 import type { IpRule, LocalRoute, Plan } from "./plan.ts";
 
 /** One change of the host's routing. */
@@ -43,4 +44,19 @@ export function renderIpRule(rule: IpRule): RouteCommand {
     argv: ["ip", `-${rule.family}`, "rule", "add", ...words],
     undo: ["ip", `-${rule.family}`, "rule", "del", ...words],
   };
+}
+
+/** More routing rules than anyone has interfaces: the end of a loop that deletes them one by one. */
+const MOST_RULES = 10_000;
+
+/** A shell command that removes every route and routing rule of ours with that table, whatever the plan was. */
+export function removeRoutesScript(
+  { routeTable, routeProtocol }: Pick<InterceptIntent, "routeTable" | "routeProtocol">,
+): string {
+  const family = [
+    `n=0; while [ $n -lt ${MOST_RULES} ] && ip $f rule del lookup ${routeTable} protocol ${routeProtocol}`,
+    "do n=$((n + 1))",
+    `done; ip $f route flush table ${routeTable} proto ${routeProtocol}`,
+  ];
+  return `for f in -4 -6; do ${family.join("; ")}; done`;
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Exec } from "./exec.ts";
-import type { Marks } from "./plan.ts";
+import type { Marks } from "./intent.ts";
 
 /** A table of millions takes longer to walk; then the rest ends by itself rather than hold up a stop. */
 const TIMEOUT_MS = 2_000;

@@ -1,24 +1,20 @@
 /**
- * Compares the host with a plan: the table by its comment (a hash of what was loaded) and its rules' comments,
- * routes and rules by structure.
+ * Compares the host with a plan: routes and routing rules by structure, settings by value; the rest is the
+ * backend's matter.
  *
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
+import type { Backend, Difference } from "./backend.ts";
 import type { HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import type { Phase, Plan, Rule } from "./plan.ts";
-import { chainComments, tableComment } from "./render_nft.ts";
 import { renderIpRule, renderLocalRoute } from "./render_route.ts";
 import { ipRuleKey, readRouteEntries, type RouteEntry, routeKey } from "./route_listing.ts";
 import { RuleApplyError } from "./rule_apply_error.ts";
-import { isExecResult, readTable, type TableListing } from "./table_listing.ts";
+import { compareSysctls } from "./sysctls.ts";
 
-/** One thing that is not as the plan says. */
-export interface Difference {
-  readonly kind: "table" | "rule" | "route";
-  readonly message: string;
-}
+const FAMILIES: readonly IpFamily[] = [4, 6];
 
 /** Other interfaces may speak IPv6 while lo, where marked packets go, does not. */
 const NO_IPV6: Rule = {
@@ -49,73 +45,39 @@ export function planForHost(plan: Plan, host: Pick<HostFacts, "ipv6">): Plan {
  *
  * @throws {RuleApplyError} of stage verify when the host cannot be asked.
  */
-export async function verifyPlan(plan: Plan, exec: Exec, phase: Phase = "intercept"): Promise<Difference[]> {
-  const [table, entries] = await Promise.all([
-    readTable(exec, plan.intent.tableName),
-    readPlanEntries(plan, exec),
+export async function verifyPlan(
+  plan: Plan,
+  backend: Backend,
+  exec: Exec,
+  phase: Phase = "intercept",
+): Promise<Difference[]> {
+  const [rules, routes, sysctls] = await Promise.all([
+    backend.differences(plan, phase),
+    compareRoutes(plan, exec),
+    compareSysctls(plan.sysctls, exec),
   ]);
-  if (isExecResult(table)) throw new RuleApplyError("verify", "nft list", table.stderr);
-  return [...compareTable(plan, phase, table), ...compareEntries(plan, entries)];
+  return [...rules, ...routes, ...sysctls.map((message): Difference => ({ kind: "sysctl", message }))];
 }
 
 /**
- * Routes and rules that carry the plan's protocol number and belong to its routing table, in the plan's families.
+ * Routes and rules that carry the plan's protocol number and belong to its routing table.
  *
  * @throws {RuleApplyError} of stage verify.
  */
 export async function readPlanEntries(plan: Plan, exec: Exec): Promise<RouteEntry[]> {
-  const families = new Set(plan.routes.map((route) => route.family));
-  const results = await Promise.all(
-    [...families].map((family) => readRouteEntries(exec, family, plan.intent.routeProtocol)),
-  );
-  return results.flatMap((result) => {
-    if (!Array.isArray(result)) throw new RuleApplyError("verify", "ip list", result.stderr);
-    return result.filter((entry) => entry.table === plan.intent.routeTable);
+  const { routeProtocol, routeTable } = plan.intent;
+  const results = await Promise.all(FAMILIES.map((family) => readRouteEntries(exec, family, routeProtocol)));
+  return results.flatMap((result, i) => {
+    if (Array.isArray(result)) return result.filter((entry) => entry.table === routeTable);
+    // A host without IPv6 has no IPv6 rules, and `ip -6` fails there.
+    if (FAMILIES[i] === 6 && !plan.routes.some(({ family }) => family === 6)) return [];
+    throw new RuleApplyError("verify", "ip list", result.stderr);
   });
 }
 
-function compareTable(plan: Plan, phase: Phase, table: TableListing | undefined): Difference[] {
-  const where = `table inet ${plan.intent.tableName}`;
-  if (plan.chains.length === 0) {
-    return table === undefined ? [] : [{ kind: "table", message: `${where} is not wanted` }];
-  }
-  if (table === undefined) return [{ kind: "table", message: `${where} is missing` }];
-  const wanted = tableComment(plan, phase);
-  if (table.comment !== wanted) {
-    return [{ kind: "table", message: `${where}: "${table.comment}" found, "${wanted}" wanted` }];
-  }
-  return plan.chains.flatMap((chain) => {
-    const listing = table.chains.find((candidate) => candidate.name === chain.name);
-    if (listing === undefined) return [{ kind: "rule", message: `${where}: chain ${chain.name} is missing` }];
-    return compareComments(
-      `${where}: chain ${chain.name}`,
-      chainComments(chain, phase),
-      listing.ruleComments,
-    );
-  });
-}
-
-function compareComments(where: string, wanted: readonly string[], found: readonly string[]): Difference[] {
-  const lost = wanted.filter((comment) => !found.includes(comment));
-  const added = found.filter((comment) => !wanted.includes(comment));
-  const differences: Difference[] = [
-    ...lost.map((comment): Difference => ({
-      kind: "rule",
-      message: `${where}: rule "${comment}" is missing`,
-    })),
-    ...added.map((comment): Difference => ({
-      kind: "rule",
-      message: `${where}: rule "${comment}" is not ours`,
-    })),
-  ];
-  // The same rules in another order, or one of them twice.
-  if (differences.length === 0 && wanted.join("\n") !== found.join("\n")) {
-    differences.push({ kind: "rule", message: `${where}: its rules are in another order` });
-  }
-  return differences;
-}
-
-function compareEntries(plan: Plan, entries: readonly RouteEntry[]): Difference[] {
+/** @throws {RuleApplyError} of stage verify. */
+async function compareRoutes(plan: Plan, exec: Exec): Promise<Difference[]> {
+  const entries = await readPlanEntries(plan, exec);
   const wanted = new Map([
     ...plan.routes.map((route) => [routeKey(route), renderLocalRoute(route).argv] as const),
     ...plan.ipRules.map((rule) => [ipRuleKey(rule), renderIpRule(rule).argv] as const),

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import type { Exec, ExecSession } from "./exec.ts";
+import type { Exec, ExecSession, Reply } from "./exec.ts";
+import { RuleApplyError } from "./rule_apply_error.ts";
 
 /** A watchdog that died is started again at once, but not in a loop that does nothing else. */
 const RESTART_MS = 200;
@@ -16,7 +17,8 @@ const RESTART_MS = 200;
 const WATCH = [
   "sh",
   "-c",
-  'trap "" HUP INT TERM; while read -r line; do [ "$line" != "done" ] || exit 0; echo "$line"; done; eval "$1"',
+  'trap "" HUP INT TERM; while read -r line; do [ "$line" != "done" ] || exit 0; echo "$line"; done; ' +
+  'eval "$1" >/dev/null 2>&1',
   "sh",
 ];
 
@@ -37,8 +39,15 @@ export class Watchdog {
   static async open(exec: Exec, script: string): Promise<Watchdog> {
     const watchdog = new Watchdog(exec, script);
     // Rules that nobody would take away must not be there before it listens.
-    await watchdog.#session.exchange("ready", ({ stdout }) => stdout.includes("ready"));
-    return watchdog;
+    const isReady = ({ stdout }: Reply) => stdout.includes("ready");
+    const reply = await watchdog.#session.exchange("ready", isReady);
+    if (isReady(reply)) return watchdog;
+    await watchdog.close();
+    throw new RuleApplyError(
+      "apply",
+      "the process that is to take the rules away after us did not start",
+      reply.stderr,
+    );
   }
 
   /** Ends it without running the script. */

@@ -1,0 +1,234 @@
+/**
+ * Rules and routes that are in place, and every way in which they change until they are gone. apply.ts decides what
+ * they are to be; the changes come one after the other, whoever asks for them.
+ *
+ * @module
+ */
+import type { AppliedRules } from "./apply.ts";
+import type { Backend, Difference, Hold, RuleCounter } from "./backend.ts";
+import type { FoundRules } from "./backend_options.ts";
+import { checkPlan } from "./check_plan.ts";
+import type { Exec } from "./exec.ts";
+import type { Phase, Plan } from "./plan.ts";
+import { addMissingRoutes, removeOtherRoutes, removeRoutes, type Undo } from "./put_routes.ts";
+import { RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
+import { applySysctls, type OldSysctl, restoreSysctls } from "./sysctls.ts";
+import { forgetTakenFlows } from "./taken_flows.ts";
+import { verifyPlan } from "./verify.ts";
+import { Watchdog } from "./watchdog.ts";
+
+/** How the rules are put in place and for how long. */
+export interface HostRulesOptions {
+  readonly backend: Backend;
+  readonly exec: Exec;
+  readonly hold: Hold;
+  readonly replacedKept: boolean;
+  /** What settings are to be put back. */
+  readonly sysctls: readonly OldSysctl[];
+  /** Makes of a plan what this host can carry out. */
+  readonly narrow: (plan: Plan) => Plan;
+  /** What a watchdog runs after the rules are gone; undefined: none is needed. */
+  readonly watch: string | undefined;
+  /** The rules outlive us by intent. */
+  readonly stays: boolean;
+}
+
+const NEVER = new Promise<never>(() => {});
+
+/** Rules on this host. */
+export class HostRules implements AppliedRules {
+  readonly #options: HostRulesOptions;
+  #plan: Plan;
+  #phase: Phase = "intercept";
+  #watchdog: Watchdog | undefined;
+  #reverted = false;
+  #isHolderLost = false;
+  /** The last of the changes that were asked for. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  /** `plan` is narrowed already. */
+  constructor(options: HostRulesOptions, plan: Plan) {
+    this.#options = options;
+    this.#plan = plan;
+  }
+
+  get backend(): AppliedRules["backend"] {
+    return this.#options.backend.name;
+  }
+
+  get hold(): Hold {
+    return this.#options.hold;
+  }
+
+  get replacedKept(): boolean {
+    return this.#options.replacedKept;
+  }
+
+  get lost(): Promise<string> {
+    return this.#options.backend.lost ?? NEVER;
+  }
+
+  /** @param others what a predecessor left by other backends: it goes when ours is in place. */
+  async apply(hadRules: boolean, others: readonly FoundRules[]): Promise<void> {
+    const { backend, exec, watch, sysctls } = this.#options;
+    const undo: Undo = [];
+    let loaded = false;
+    try {
+      if (watch !== undefined) {
+        // Routes and settings stay when the rules are a successor's by then: the first script fails.
+        this.#watchdog = await Watchdog.open(
+          exec,
+          `${subshell(backend.removeScript())} && ${subshell(watch)}`,
+        );
+      }
+      loaded = true;
+      await this.#claim();
+      await applySysctls(this.#plan.sysctls, exec);
+      await addMissingRoutes(this.#plan, exec, undo);
+      await this.#load();
+      for (const other of others) await this.#removeOther(other);
+      await removeOtherRoutes(this.#plan, exec, undo);
+      await this.#requireInPlace();
+    } catch (error) {
+      this.#reverted = true;
+      // Whoever got the better of us uses the same routes.
+      if (!(error instanceof TableHeldError)) {
+        if (loaded) await backend.remove();
+        // What a killed predecessor left without rules counts as done by us.
+        if (hadRules) { for (const argv of undo.reverse()) await exec.run(argv); }
+        else await removeRoutes(this.#plan, exec);
+        await restoreSysctls(sysctls, exec);
+      }
+      await this.#letGo();
+      throw error;
+    }
+  }
+
+  enterDrain(): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#reverted || this.#options.stays) return;
+      this.#phase = "drain";
+      await this.#load();
+    });
+  }
+
+  replace(plan: Plan): Promise<void> {
+    return this.#inTurn(async () => {
+      if (this.#reverted) return;
+      const { backend, exec, narrow } = this.#options;
+      const next = narrow(plan);
+      const issues = [...checkPlan(next), ...backend.unsupported(next)];
+      if (issues.length > 0) {
+        throw new RuleApplyError("check", issues.map(({ message }) => message).join("; "));
+      }
+      const undo: Undo = [];
+      const previous = this.#plan;
+      try {
+        await addMissingRoutes(next, exec, undo);
+        this.#plan = next;
+        await this.#load();
+      } catch (error) {
+        this.#plan = previous;
+        for (const argv of undo.reverse()) await exec.run(argv);
+        throw error;
+      }
+      await removeOtherRoutes(next, exec);
+    });
+  }
+
+  heal(): Promise<Difference[]> {
+    return this.#inTurn(async () => {
+      if (this.#reverted) return [];
+      const { backend, exec } = this.#options;
+      const differences = await verifyPlan(this.#plan, backend, exec, this.#phase);
+      if (differences.length === 0) return [];
+      const isRouting = (difference: Difference) => difference.kind === "route";
+      const isSetting = (difference: Difference) => difference.kind === "sysctl";
+      if (differences.some(isSetting)) await applySysctls(this.#plan.sysctls, exec);
+      if (differences.some(isRouting)) await addMissingRoutes(this.#plan, exec);
+      if (!differences.every((found) => isRouting(found) || isSetting(found))) await this.#load();
+      if (differences.some(isRouting)) await removeOtherRoutes(this.#plan, exec);
+      await this.#requireInPlace();
+      return differences;
+    });
+  }
+
+  counters(): Promise<RuleCounter[]> {
+    return this.#inTurn(() => this.#options.backend.counters(this.#plan));
+  }
+
+  revert({ force = false }: { readonly force?: boolean } = {}): Promise<"removed" | "left"> {
+    return this.#inTurn(async () => {
+      if (this.#options.stays && !force) return "left";
+      if (!this.#reverted) {
+        this.#reverted = true;
+        await this.#remove();
+      }
+      return "removed";
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.revert();
+  }
+
+  async #remove(): Promise<void> {
+    const { backend, exec, sysctls } = this.#options;
+    const said = await backend.remove();
+    const problems = [
+      ...(said === undefined ? [] : [said]),
+      ...await removeRoutes(this.#plan, exec),
+      ...await restoreSysctls(sysctls, exec),
+    ];
+    await this.#letGo();
+    const { udp, marks } = this.#plan.intent;
+    if (udp !== "off") await forgetTakenFlows(marks, exec);
+    if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
+  }
+
+  async #removeOther({ what, remove, hasRules }: FoundRules): Promise<void> {
+    const said = await remove();
+    // Sets may be those that ours ask for.
+    if (said !== undefined && hasRules) throw new RuleApplyError("apply", what, said);
+  }
+
+  /** From now on the end of what holds the rules is noticed. */
+  async #claim(): Promise<void> {
+    const { backend } = this.#options;
+    await backend.claim?.();
+    this.#isHolderLost = false;
+    backend.lost?.then(() => this.#isHolderLost = true);
+  }
+
+  async #letGo(): Promise<void> {
+    await this.#options.backend.close?.();
+    await this.#watchdog?.close();
+  }
+
+  /** A plan without chains is what a pattern means that no interface has: nothing, as yet. */
+  async #load(): Promise<void> {
+    const { backend } = this.#options;
+    if (this.#isHolderLost) await this.#claim();
+    if (this.#plan.chains.length > 0) return await backend.load(this.#plan, this.#phase);
+    const said = await backend.remove();
+    if (said !== undefined) throw new RuleApplyError("apply", "empty plan", said);
+  }
+
+  async #requireInPlace(): Promise<void> {
+    const { backend, exec } = this.#options;
+    const differences = await verifyPlan(this.#plan, backend, exec, this.#phase);
+    if (differences.length === 0) return;
+    throw new RuleApplyError("verify", differences.map((difference) => difference.message).join("; "));
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(work);
+    // Whoever asked hears of a failure; the next one in turn need not.
+    this.#turn = turn.catch(() => {});
+    return turn;
+  }
+}
+
+function subshell(script: string): string {
+  return `(\n${script}\n)`;
+}
