@@ -27,7 +27,8 @@ import { renderRestore, type RestoreTable } from "./iptables_restore.ts";
 import type { Phase, Plan } from "./plan.ts";
 import { ipsetName, ipsetsOf, renderIpset } from "./render_ipset.ts";
 import { bodyName, renderIptables } from "./render_iptables.ts";
-import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
+import { isLiving } from "./living_process.ts";
+import { type ApplyStage, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
 
 /** What an iptables backend is told. */
 export interface IptablesOptions extends BackendOptions {
@@ -53,6 +54,11 @@ interface Switch {
   readonly wanted: readonly RestoreTable[];
 }
 
+/** Rules of a table name, as people know them. */
+export function chainsText(name: IptablesName, tableName: string): string {
+  return `${name} chains ${tableName}_*`;
+}
+
 /** Rules by `iptables-restore`. */
 export class IptablesBackend implements Backend {
   readonly name: IptablesName;
@@ -66,6 +72,13 @@ export class IptablesBackend implements Backend {
     this.#options = options;
     this.#families = options.ipv6 ? [4, 6] : [4];
     this.#sets = new IpsetStore(options.exec, options.tableName);
+  }
+
+  /** Nothing can be held without rules, so this only looks whether another process has its own here. */
+  async claim(): Promise<void> {
+    for (const family of this.#families) {
+      await this.#requireFree(await this.#readOwn(family, "check"), "check");
+    }
   }
 
   unsupported(plan: Plan): PlanIssue[] {
@@ -176,14 +189,16 @@ export class IptablesBackend implements Backend {
     const said: string[] = [];
     for (const family of this.#families) {
       try {
-        const text = renderRestore((await this.#readOwn(family, "revert")).tables, []);
+        const own = await this.#readOwn(family, "revert");
+        await this.#requireFree(own, "revert");
+        const text = renderRestore(own.tables, []);
         if (text !== "") await this.#restore(family, text, "revert");
       } catch (error) {
         if (!(error instanceof RuleApplyError)) throw error;
         said.push(error.message);
       }
     }
-    said.push(...await this.#sets.destroyOthers([]));
+    if (said.length === 0) said.push(...await this.#sets.destroyOthers([]));
     return said.length === 0 ? undefined : said.join("\n");
   }
 
@@ -212,10 +227,12 @@ export class IptablesBackend implements Backend {
     return renderIptables(plan, phase, family, this.#options);
   }
 
-  /** @throws {RuleApplyError} of that stage, when a chain that we need is somebody else's. */
+  /** @throws {RuleApplyError} of that stage, when rules are another process's or a chain is somebody else's. */
   async #switches(plan: Plan, phase: Phase, stage: ApplyStage): Promise<Switch[]> {
     return await Promise.all(this.#families.map(async (family) => {
-      const { tables: before, foreign } = await this.#readOwn(family, stage);
+      const own = await this.#readOwn(family, stage);
+      await this.#requireFree(own, stage);
+      const { tables: before, foreign } = own;
       const wanted = this.#render(plan, phase, family);
       const names = wanted.flatMap(({ table, chains }) => chains.map(({ name }) => `${table} ${name}`));
       const taken = names.find((name) => foreign.includes(name));
@@ -224,6 +241,15 @@ export class IptablesBackend implements Backend {
       }
       return { family, before, wanted };
     }));
+  }
+
+  /** @throws {TableHeldError} when another living process says that the rules are its own. */
+  async #requireFree({ states }: OwnRules, stage: ApplyStage): Promise<void> {
+    const { by: ours, exec, tableName } = this.#options;
+    for (const { by } of states) {
+      if (by === null || by === ours || !await isLiving(by, exec)) continue;
+      throw new TableHeldError(stage, chainsText(this.name, tableName));
+    }
   }
 
   /** All of it or, when some is refused, what was there before. */

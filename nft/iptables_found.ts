@@ -9,7 +9,7 @@ import type { FoundRules } from "./backend_options.ts";
 import type { Exec } from "./exec.ts";
 import { DEFAULT_KERNEL_NUMBERS } from "./intent.ts";
 import { IpsetStore } from "./ipset_store.ts";
-import { IptablesBackend } from "./iptables_backend.ts";
+import { chainsText, IptablesBackend } from "./iptables_backend.ts";
 import { ownNames, ownRules, parseSave, type SavedTable } from "./iptables_listing.ts";
 import { findIptables, type IptablesName } from "./iptables_programs.ts";
 import { isLiving } from "./living_process.ts";
@@ -23,8 +23,9 @@ import { isRuleApplyError, RuleApplyError } from "./rule_apply_error.ts";
 export async function findIptablesRules(
   name: IptablesName,
   exec: Exec,
-  ipv6: boolean,
 ): Promise<FoundRules[]> {
+  // Where the kernel has no IPv6, ip6tables can only fail.
+  const ipv6 = (await exec.run(["test", "-e", "/proc/net/if_inet6"])).code === 0;
   const saved = await readAll(name, exec, ipv6);
   if (saved === undefined) return [];
   const fallback = DEFAULT_KERNEL_NUMBERS.tableName;
@@ -47,8 +48,9 @@ export async function findIptablesRules(
       afterwards: "",
     });
     found.push({
-      what: hasRules ? `${name} chains ${tableName}_*` : `ipsets ${tableName}_*`,
+      what: hasRules ? chainsText(name, tableName) : `ipsets ${tableName}_*`,
       tableName,
+      hasRules,
       isInUse: living.includes(true),
       isKept: states.length > 0 && owners.every((by) => by === null),
       sysctls: [...new Map(states.flatMap(({ sysctls }) => sysctls).map((old) => [old.key, old])).values()],

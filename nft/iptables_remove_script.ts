@@ -11,7 +11,9 @@ import { findIptablesScript, type IptablesName } from "./iptables_programs.ts";
 import { COMMENT_PREFIX } from "./state_comment.ts";
 
 /**
- * @param by the process that the rules have to belong to still, so that a successor's stay; null: whoever's.
+ * Fails, and changes nothing of that family, when the rules are a successor's by then.
+ *
+ * @param by the process that the rules have to belong to still; null: whoever's.
  */
 export function iptablesRemoveScript(
   name: IptablesName,
@@ -20,38 +22,34 @@ export function iptablesRemoveScript(
   families: readonly IpFamily[],
 ): string {
   const jump = `--comment "${COMMENT_PREFIX} [^"]*" -j ${tableName}_`;
-  const ours = by === null ? jump : `--comment "${COMMENT_PREFIX} [^"]* by ${by}[ "]`;
-  // A line that says whose the rules are, and no line that says they are another's.
-  const check = by === null ? "true" : `printf '%s\\n' "$saved" | grep -q ${quoted(ours)} && ` +
-    `! printf '%s\\n' "$saved" | grep ${quoted(jump)} | grep -qv ${quoted(`by ${by}[ "]`)}`;
+  const successors = by === null
+    ? "false"
+    : `printf "%s\\n" "$saved" | grep ${quoted(jump)} | grep -qv ${quoted(` by ${by}[ "]`)}`;
   const edit = [
     // The held lines are those that end a table: its chains can go only after everything that leads to them.
     "/^\\*/{p;s/.*//;h;}",
     `/^:${tableName}_/{s/ .*/ - [0:0]/;p;s/^:\\([^ ]*\\).*/-X \\1/;H;}`,
-    `/^-A [A-Z]* .*${jump.replaceAll("/", "\\/")}/{s/^-A/-D/;p;}`,
+    `/^-A [A-Z]* .*${jump}/{s/^-A/-D/;p;}`,
     "/^COMMIT/{x;s/^\\n//;/./p;s/.*/COMMIT/;p;}",
   ].join("\n");
   return [
-    "PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin",
-    "removed=",
+    "PATH=$PATH:/usr/sbin:/sbin:/usr/bin:/bin; failed=",
     ...findIptablesScript(name),
     `for family in ${families.map((family) => family === 4 ? "ip" : "ip6").join(" ")}; do`,
     '[ -n "$iptables" ] || break',
-    "tool=$family${iptables#ip}",
-    'saved=$("$tool-save")',
-    `if ${check}; then`,
-    "removed=yes",
-    `printf '%s\\n' "$saved" | sed -n ${quoted(edit)} | "$tool-restore" -w 5 --noflush`,
-    "fi",
+    'tool=$family${iptables#ip}; saved=$("$tool-save") || failed=yes',
+    `if ${successors}; then failed=yes; break; fi`,
+    `printf "%s\\n" "$saved" | sed -n ${quoted(edit)} | "$tool-restore" -w 5 --noflush || failed=yes`,
     "done",
-    // Sets that rules still ask for cannot be destroyed; the kernel lets go of an nft rule's a moment later.
+    // Sets that rules still ask for cannot be destroyed; the kernel lets go of an nft rule's a moment later. A
+    // successor fills its sets before its rules ask for them.
     `ours() { ipset list -n 2>/dev/null | grep -E '^${tableName}_([a-z][A-Za-z0-9_]*_[46]_[0-9a-f]{8,}|fill)$'; }`,
-    // A successor fills its sets before its rules ask for them.
     "for attempt in 1 2 3; do",
-    '[ -n "$removed" ] || break',
+    '[ -z "$failed" ] && [ -n "$(ours)" ] || break',
+    '[ "$attempt" = 1 ] || sleep 1',
     'for set in $(ours); do ipset destroy "$set" 2>/dev/null; done',
-    '[ -n "$(ours)" ] || break; sleep 1',
     "done",
+    '[ -z "$failed" ]',
   ].join("\n");
 }
 
