@@ -16,7 +16,8 @@ export const COMMANDS: readonly Command[] = [
       "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM, SIGINT or SIGHUP takes the " +
       "rules away first, then carries open connections and UDP sessions to their end or to the drain timeout; a " +
       "second signal ends them at once.",
-      "The rules live in a table that the kernel removes with the process, however that ends.",
+      "The rules go with the process, however that ends; with --on-proxy-down closed they stay, and drop what they " +
+      "would have taken. A list in a file that changes, or an interface that comes and goes, changes them while it runs.",
     ],
     flags: RUN_FLAGS,
     examples: [
@@ -68,13 +69,17 @@ export const COMMANDS: readonly Command[] = [
     name: "rules apply",
     summary: "put rules and routes in place that stay after the command",
     about: [
-      "For a `run --rules none` with the same flags. The rules stay until `rules cleanup`. While no proxy " +
-      "listens, forwarded traffic goes on its way untouched with tproxy, and connections are refused with redirect.",
+      "For a `run --rules none` with the same flags. The rules stay until `rules cleanup`, and a second time changes " +
+      "nothing. While no proxy listens, forwarded traffic goes on its way untouched with tproxy, and connections are " +
+      "refused with redirect; with --on-proxy-down closed both are dropped.",
       "With --local and tproxy start the proxy first: without it this host's own new connections hang, and its " +
       "datagrams are lost.",
     ],
     flags: INTERCEPTION_FLAGS,
-    examples: [["--from eth1", "intercept what arrives from eth1"]],
+    examples: [
+      ["--from eth1", "intercept what arrives from eth1"],
+      ["--sidecar --proxy-uid 1337", "for a pod whose proxy runs as user 1337 and without capabilities"],
+    ],
     check: checkInterceptionFlags,
     load: async () => (await import("./rules.ts")).apply,
   }),

@@ -92,8 +92,9 @@ Deno.test("every problem with the flags at once, exit 2", async () => {
   assertEquals(stderr.split("\n"), [
     "pellucid run: --prot: an unknown flag found, one that --help lists wanted; did you mean --port?",
     "pellucid run: --tcp: nat found, tproxy, redirect or off wanted",
-    "pellucid run: --from, --local: neither found, at least one wanted; --from IFACE intercepts what is " +
-    "forwarded from an interface, --local what this host opens itself; with --rules none the rules are yours",
+    "pellucid run: --from, --local, --sidecar: none of them found, at least one wanted; --from IFACE intercepts " +
+    "what is forwarded from an interface, --local what this host opens itself, --sidecar one pod; " +
+    "with --rules none the rules are yours",
     "pellucid run: --port: 70000 found, a whole number from 1 to 65535 wanted",
     "pellucid run: --workers: 0 found, a whole number from 1 to 256 wanted",
     "`pellucid run --help` shows what can be said.",
@@ -121,6 +122,11 @@ Deno.test("contradictory flags are refused", async () => {
     [["--from", "eth1", "--from", "eth1"], "--from: eth1 twice found"],
     [["--port", "1", "--port", "2", "--local"], "--port: 1 and 2 found"],
     [["eth1", "--local"], 'arguments: "eth1" found, flags only wanted'],
+    [["--local", "--inbound", "tproxy"], "--inbound: set found, --sidecar with it wanted"],
+    [["--sidecar", "--capture-dns", "all"], "--capture-dns, --dns: queries taken, and no resolver found"],
+    [["--from", "eth1", "--include-uid", "0"], "--include-uid: set, and neither --local nor --sidecar found"],
+    [["--local", "--exclude-cidr-file", "/nowhere/list"], "--exclude-cidr-file: /nowhere/list: No such file"],
+    [["--local", "--include-gid", "no such"], "--include-gid: no such found, a group's name"],
   ];
   for (const [args, wanted] of cases) {
     const { code, stderr } = await pellucid("run", ...args);
