@@ -19,7 +19,7 @@ import type { ExecResult } from "./exec.ts";
 import { isLiving } from "./living_process.ts";
 import { compareElements, compareTable } from "./nft_differences.ts";
 import { CGROUP_ROOT } from "./nft_matches.ts";
-import { nftChains } from "./nft_rules.ts";
+import { nftChains, setsAskedFor } from "./nft_rules.ts";
 import {
   renderElements,
   renderEmptied,
@@ -124,18 +124,18 @@ export class NftBackend implements Backend {
   }
 
   async load(plan: Plan, phase: Phase): Promise<void> {
-    const found = await this.#readLoadable();
-    await this.#deleteLeftovers(found);
-    const wrong = new Set(await this.#wrongSets(plan, found));
-    for (const set of plan.sets) {
-      if (!found.usedSets.has(set.name) || wrong.has(set.name)) await this.#fill(plan, set);
+    const found = await this.#withoutLeftovers(await this.#readLoadable());
+    const sets = setsAskedFor(plan, phase);
+    const wrong = await this.#wrongSets(sets, found);
+    for (const set of sets) {
+      if (!found.sets.includes(set.name) || wrong.includes(set.name)) await this.#fill(plan, set);
     }
     const { by } = this.#options;
     const state: RulesState = { phase, hash: planHash(plan, phase), by, sysctls: this.#sysctls };
     const said = await this.#transact(renderSwitch(this.#options, found, plan, phase, state));
     if (said !== undefined) throw await this.#refusal("apply", explain(plan, said));
     for (const name of this.#sound) {
-      if (!plan.sets.some((set) => set.name === name)) this.#sound.delete(name);
+      if (!sets.some((set) => set.name === name)) this.#sound.delete(name);
     }
   }
 
@@ -145,8 +145,9 @@ export class NftBackend implements Backend {
     const differences = compareTable(plan, phase, { by, isOwned: hold === "owner" }, table);
     // Nobody but us can change an owned table's elements.
     if (differences.length > 0 || table === undefined || table.isOwned) return differences;
-    if (plan.sets.length === 0 || performance.now() < this.#elementsDue) return differences;
-    return (await this.#compareSets(plan.sets, "verify")).map((name): Difference => ({
+    const sets = setsAskedFor(plan, phase);
+    if (sets.length === 0 || performance.now() < this.#elementsDue) return differences;
+    return (await this.#compareSets(sets, "verify")).map((name): Difference => ({
       kind: "set",
       message: `table inet ${table.name}: set ${name} does not hold what the plan names`,
     }));
@@ -266,18 +267,19 @@ export class NftBackend implements Backend {
     return made;
   }
 
-  /** Sets that no rule asks for: a start that was killed left them, perhaps not all of them filled. */
-  async #deleteLeftovers(found: TableListing): Promise<void> {
+  /** Deletes sets that no rule asks for: a start that was killed left them, perhaps not all of them filled. */
+  async #withoutLeftovers(found: TableListing): Promise<TableListing> {
     const leftovers = found.sets.filter((set) => !found.usedSets.has(set));
-    if (leftovers.length === 0) return;
+    if (leftovers.length === 0) return found;
     const said = await this.#transact(renderSetsDeleted(this.#options, leftovers));
     if (said !== undefined) throw await this.#refusal("apply", said);
+    return { ...found, sets: [...found.usedSets] };
   }
 
-  /** Sets in use that do not hold what their name stands for: somebody has changed them. */
-  async #wrongSets(plan: Plan, found: TableListing): Promise<string[]> {
+  /** Sets that are there and do not hold what their name stands for: somebody has changed them. */
+  async #wrongSets(sets: readonly AddressSet[], found: TableListing): Promise<string[]> {
     if (found.isOwned) return [];
-    const unproven = plan.sets.filter(({ name }) => found.usedSets.has(name) && !this.#sound.has(name));
+    const unproven = sets.filter(({ name }) => found.sets.includes(name) && !this.#sound.has(name));
     return unproven.length === 0 ? [] : await this.#compareSets(unproven, "apply");
   }
 

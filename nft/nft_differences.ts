@@ -6,7 +6,7 @@
  */
 import { parsePrefix } from "../net/prefix.ts";
 import type { Difference } from "./backend.ts";
-import { type NftChain, nftChains } from "./nft_rules.ts";
+import { type NftChain, nftChains, setsAskedFor } from "./nft_rules.ts";
 import type { AddressSet, Phase, Plan } from "./plan.ts";
 import { planHash, STATE_CHAIN } from "./render_nft.ts";
 import { formatState } from "./state_comment.ts";
@@ -35,9 +35,11 @@ export function compareTable(
   if (wrong !== undefined) return [{ kind: "table", message: `${where}: ${wrong}` }];
   const chains = nftChains(plan, phase);
   return [
-    ...plan.sets.filter((set) => !table.sets.includes(set.name)).map((set): Difference => ({
+    ...setsAskedFor(plan, phase).filter(({ name }) => !table.sets.includes(name)).map((
+      { name },
+    ): Difference => ({
       kind: "set",
-      message: `${where}: set ${set.name} is missing`,
+      message: `${where}: set ${name} is missing`,
     })),
     ...chains.flatMap((chain) =>
       compareChain(where, chain, table.chains.find((found) => found.name === chain.name))

@@ -7,7 +7,7 @@
 import { ruleComment } from "./check_plan.ts";
 import type { Marks } from "./intent.ts";
 import { hex, ipWord, type MatchContext, matchedFamily, renderMatch } from "./nft_matches.ts";
-import type { BaseChain, Chain, Match, Phase, Plan, Rule, Verdict } from "./plan.ts";
+import type { AddressSet, BaseChain, Chain, Match, Phase, Plan, Rule, Verdict } from "./plan.ts";
 
 /** A chain as nft has it. */
 export interface NftChain {
@@ -50,7 +50,7 @@ const PRIORITIES = {
 export function nftChains(plan: Plan, phase: Phase): NftChain[] {
   const context = { marks: plan.intent.marks, sets: plan.sets };
   return plan.chains.flatMap((chain) => {
-    const rules = chain.rules.filter((rule) => phase === "intercept" || rule.during === "always");
+    const rules = rulesDuring(chain, phase);
     const further = rules.flatMap((rule) => socketChain(chain, rule, context));
     return [{
       name: chain.name,
@@ -62,6 +62,19 @@ export function nftChains(plan: Plan, phase: Phase): NftChain[] {
       ],
     }, ...further];
   });
+}
+
+/** The sets that rules ask for in that phase; there is no need for the others. */
+export function setsAskedFor(plan: Plan, phase: Phase): AddressSet[] {
+  const names = new Set(
+    plan.chains.flatMap((chain) => rulesDuring(chain, phase)).flatMap(({ matches }) => matches)
+      .flatMap((match) => match.kind === "addressSet" ? [match.set] : []),
+  );
+  return plan.sets.filter(({ name }) => names.has(name));
+}
+
+function rulesDuring(chain: Chain, phase: Phase): Rule[] {
+  return chain.rules.filter((rule) => phase === "intercept" || rule.during === "always");
 }
 
 function place({ type, hook, priority }: BaseChain): NftPlace {

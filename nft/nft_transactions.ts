@@ -7,7 +7,7 @@
  * @module
  */
 import type { Hold } from "./backend.ts";
-import { nftChains } from "./nft_rules.ts";
+import { nftChains, setsAskedFor } from "./nft_rules.ts";
 import type { AddressSet, Phase, Plan } from "./plan.ts";
 import { renderChains, renderSetType, renderStateChain, STATE_CHAIN, TABLE_COMMENT } from "./render_nft.ts";
 import type { RulesState } from "./state_comment.ts";
@@ -62,13 +62,13 @@ export function renderSwitch(
   const places = new Map(nftChains(plan, phase).map((chain) => [chain.name, chain.place?.listed]));
   const isWanted = (chain: TableListing["chains"][number]) =>
     chain.name === STATE_CHAIN || (places.has(chain.name) && places.get(chain.name) === chain.place);
-  const isObsolete = (set: string) => !plan.sets.some((wanted) => wanted.name === set);
+  const sets = setsAskedFor(plan, phase).map((set) => set.name);
   return [
     ...takeState(found),
     `flush table ${name}`,
     ...found.chains.filter((chain) => !isWanted(chain)).map((chain) => `delete chain ${name} ${chain.name}`),
     ...renderBlock(table, `${renderStateChain(state)}\n${renderChains(plan, phase)}`),
-    ...found.sets.filter(isObsolete).map((set) => `delete set ${name} ${set}`),
+    ...found.sets.filter((set) => !sets.includes(set)).map((set) => `delete set ${name} ${set}`),
   ].join("\n");
 }
 
