@@ -34,7 +34,7 @@ import type { AddressSet, Phase, Plan } from "./plan.ts";
 import { planHash, renderNft, TABLE_COMMENT } from "./render_nft.ts";
 import { type ApplyStage, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
 import { shellWord } from "./shell_word.ts";
-import { COMMENT_PREFIX, type RulesState } from "./state_comment.ts";
+import type { RulesState } from "./state_comment.ts";
 import {
   isExecResult,
   isOurs,
@@ -197,10 +197,12 @@ export class NftBackend implements Backend {
   /** Fails when the table is a successor's by then, whose routes are not to be taken away either. */
   removeScript(): string {
     const { tableName, by } = this.#options;
-    const ours = shellWord(by === null ? `comment "${COMMENT_PREFIX}` : ` by ${by}[ "]`);
+    const ours = by === null ? '"(intercept|drain|claimed) [^ "]+( sysctl [^"]*)?"' : ` by ${by}[ "]`;
     // Of a listing of the whole ruleset, for the reason that table_listing.ts has.
     return `table=$(nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p'); ` +
-      `[ -z "$table" ] || { echo "$table" | grep -q ${ours} && nft delete table inet ${tableName}; }`;
+      `[ -z "$table" ] || { echo "$table" | grep -qE ${
+        shellWord(ours)
+      } && nft delete table inet ${tableName}; }`;
   }
 
   /** Lets go of an owned table, which then is gone with all that is in it. Plain rules stay. */

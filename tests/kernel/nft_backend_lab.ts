@@ -27,9 +27,9 @@ export function nftBackend(exec: Exec, hold: Hold, changes: Partial<BackendOptio
   });
 }
 
-/** The whole ruleset as nft prints it, with handles. */
+/** The whole ruleset as nft prints it, with handles and without counters. */
 export async function listing(exec: Exec): Promise<string> {
-  const result = await exec.run(["nft", "-a", "list", "ruleset"]);
+  const result = await exec.run(["nft", "-a", "-s", "list", "ruleset"]);
   if (result.code !== 0) throw new Error(`nft list ruleset: ${result.stderr}`);
   return result.stdout;
 }
