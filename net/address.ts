@@ -24,21 +24,29 @@ export const ANY_V4: IpAddress = { family: 4, text: "0.0.0.0" };
 /** :: */
 export const ANY_V6: IpAddress = { family: 6, text: "::" };
 
+/** A dotted quad; read by the character, since lists hold 100,000 of them. */
 function parseV4Bytes(text: string): Uint8Array | undefined {
-  const match = /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})$/.exec(text);
-  if (match === null) return undefined;
   const bytes = new Uint8Array(4);
-  for (let i = 0; i < 4; i++) {
-    const part = match[i + 1]!;
+  let part = 0, value = 0, digits = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : DOT;
+    if (code === DOT) {
+      if (digits === 0 || part > 3) return undefined;
+      bytes[part++] = value;
+      value = digits = 0;
+      continue;
+    }
     // inet_aton reads a leading zero as octal and inet_pton refuses it: refusing is the only reading that
     // cannot name a host the user did not mean.
-    if (part.length > 1 && part.startsWith("0")) return undefined;
-    const value = Number(part);
+    if (code < ZERO || code > NINE || (digits > 0 && value === 0)) return undefined;
+    value = 10 * value + code - ZERO;
+    digits++;
     if (value > 255) return undefined;
-    bytes[i] = value;
   }
-  return bytes;
+  return part === 4 ? bytes : undefined;
 }
+
+const DOT = 0x2e, ZERO = 0x30, NINE = 0x39, COLON = 0x3a;
 
 function parseV6Bytes(text: string): Uint8Array | undefined {
   const gap = text.indexOf("::");
@@ -61,20 +69,36 @@ function writeGroup(bytes: Uint8Array, index: number, group: number): void {
 
 /** The 16-bit groups of one side of `::`; a dotted quad is allowed as the last two groups (RFC 4291, 2.2). */
 function parseGroups(text: string, mayEndInV4: boolean): number[] | undefined {
-  if (text === "") return [];
   const groups: number[] = [];
-  const parts = text.split(":");
-  for (let i = 0; i < parts.length; i++) {
-    const part = parts[i]!;
-    if (/^[0-9a-fA-F]{1,4}$/.test(part)) {
-      groups.push(parseInt(part, 16));
-      continue;
+  if (text === "") return groups;
+  let start = 0, value = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i < text.length ? text.charCodeAt(i) : COLON;
+    if (code === COLON) {
+      if (i === start) return undefined;
+      groups.push(value);
+      start = i + 1;
+      value = 0;
+    } else if (code === DOT && mayEndInV4) {
+      const v4 = parseV4Bytes(text.slice(start));
+      if (v4 === undefined) return undefined;
+      groups.push(v4[0]! << 8 | v4[1]!, v4[2]! << 8 | v4[3]!);
+      return groups;
+    } else {
+      const digit = hexDigit(code);
+      if (digit < 0 || i - start === 4) return undefined;
+      value = value << 4 | digit;
     }
-    const v4 = mayEndInV4 && i === parts.length - 1 ? parseV4Bytes(part) : undefined;
-    if (v4 === undefined) return undefined;
-    groups.push(v4[0]! << 8 | v4[1]!, v4[2]! << 8 | v4[3]!);
   }
   return groups;
+}
+
+/** What a character stands for as a hexadecimal digit; -1: nothing. */
+function hexDigit(code: number): number {
+  if (code >= ZERO && code <= NINE) return code - ZERO;
+  // a to f, in lower case.
+  const letter = (code | 0x20) - 0x61;
+  return letter >= 0 && letter < 6 ? 10 + letter : -1;
 }
 
 /**
