@@ -11,7 +11,7 @@ import { CGROUPS, GROUPS, INTERFACES, MACS, MARKS, PORTS, PREFIXES, USERS } from
  * Pairs of what to take and what to leave alone. A flow is taken when every pair of which something is to be taken
  * names it there, and none names it to be left alone.
  */
-export const SELECTOR_FLAGS = under("which of it (several values: parted by commas, or the flag given again)", {
+export const SELECTOR_FLAGS = under("which of it (several values: commas between, or the flag again)", {
   "include-cidr": list(PREFIXES, "take what is sent to these addresses alone", "all"),
   "exclude-cidr": list(PREFIXES, "leave alone what is sent to these addresses"),
   "include-cidr-file": texts(
