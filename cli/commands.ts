@@ -5,6 +5,7 @@
  */
 import { type Command, command } from "./command.ts";
 import { checkInterceptionFlags, INTERCEPTION_FLAGS } from "./interception_flags.ts";
+import { COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
 import { checkRun, RUN_FLAGS } from "./run_flags.ts";
 
 /** Every command, in the order of the help. */
@@ -56,12 +57,16 @@ export const COMMANDS: readonly Command[] = [
   }),
   command({
     name: "rules render",
-    summary: "print the rules and routes as a shell script",
+    summary: "print the rules and routes as a shell script, or as one tool's text",
     about: [
-      "Prints what would have to be in the kernel for a `run --rules none` with the same flags; touches nothing.",
+      "Prints what would have to be in the kernel for a `run --rules none` with the same flags; touches nothing. The " +
+      "script puts it there, and takes it away when its argument is `undo`; each rule says why it is there.",
     ],
-    flags: INTERCEPTION_FLAGS,
-    examples: [["--from eth1", "look at the rules for eth1"]],
+    flags: { ...INTERCEPTION_FLAGS, ...RENDER_FLAGS },
+    examples: [
+      ["--from eth1", "look at the rules for eth1"],
+      ["--from eth1 --format iptables", "the same for iptables"],
+    ],
     check: checkInterceptionFlags,
     load: async () => (await import("./rules.ts")).render,
   }),
@@ -91,6 +96,15 @@ export const COMMANDS: readonly Command[] = [
     examples: [["--from eth1", "check what `rules apply --from eth1` put in place"]],
     check: checkInterceptionFlags,
     load: async () => (await import("./rules.ts")).verify,
+  }),
+  command({
+    name: "rules counters",
+    summary: "print how many packets and bytes each rule has met",
+    about: ["Packets, bytes, chain and rule, of rules that are in place for the same flags."],
+    flags: { ...INTERCEPTION_FLAGS, ...COUNTERS_FLAGS },
+    examples: [["--from eth1", "what the rules for eth1 have met"]],
+    check: checkInterceptionFlags,
+    load: async () => (await import("./rules.ts")).counters,
   }),
   command({
     name: "rules cleanup",

@@ -1,45 +1,89 @@
 /**
- * `rules render|apply|verify|cleanup`: the kernel's side by hand, for a `run --rules none` or for a look.
+ * `rules render|apply|verify|counters|cleanup`: the kernel's side by hand, for a `run --rules none` or for a look.
  *
  * @module
  */
-import { explainRuleFailure, planFor, requireHost } from "../control/mod.ts";
-import { applyPlan, cleanup, detectHost, HostExec, planForHost, verifyPlan } from "../nft/mod.ts";
+import { choose, describeRules, explainRuleFailure, planFor, requireHost } from "../control/mod.ts";
+import {
+  applyPlan,
+  type Backend,
+  type BackendName,
+  cleanup,
+  detectHost,
+  type Exec,
+  HostExec,
+  type HostFacts,
+  openBackend,
+  type Plan,
+  planForHost,
+  verifyPlan,
+} from "../nft/mod.ts";
 import { EXIT, type ExitCode, PROGRAM } from "./command.ts";
 import type { FlagValues } from "./flag.ts";
-import { type INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
-import { renderScript } from "./rules_script.ts";
+import { interceptionConfig, type InterceptionValues } from "./interception_flags.ts";
+import type { COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
+import { renderRouteText, renderScript } from "./rules_script.ts";
 
-type Values = FlagValues<typeof INTERCEPTION_FLAGS>;
+/** The plan, and the tool for it, on this host. */
+interface Subject {
+  readonly plan: Plan;
+  readonly host: HostFacts;
+  readonly exec: Exec;
+  readonly backend: BackendName;
+}
 
-/** Prints the script. */
-// deno-lint-ignore require-await -- commands are asynchronous
-export async function render(values: Values): Promise<ExitCode> {
-  console.log(renderScript(planFor(interceptionConfig(values)), "plain"));
+/** Prints what would be run; touches nothing. */
+export async function render(
+  values: InterceptionValues & FlagValues<typeof RENDER_FLAGS>,
+): Promise<ExitCode> {
+  const { format } = values;
+  if (format === "script") console.log(await scriptFor(values));
+  else {
+    const plan = await planFor(interceptionConfig(values));
+    if (format === "json") console.log(JSON.stringify(plan, null, 2));
+    else if (format === "route") console.log(renderRouteText(plan));
+    else console.log(keptBackend(format, plan, new HostExec(), true).render(plan, "intercept"));
+  }
   return EXIT.ok;
 }
 
+/** The script for these flags, by the tool that they name or that suits the host. */
+export async function scriptFor(values: InterceptionValues): Promise<string> {
+  const { plan, backend, exec, host } = await inspect(values);
+  return renderScript(planForHost(plan, host), keptBackend(backend, plan, exec, host.ipv6));
+}
+
 /** Applies the plan so that it outlives this process. */
-export async function apply(values: Values): Promise<ExitCode> {
-  const plan = planFor(interceptionConfig(values));
-  const exec = new HostExec();
-  const host = await detectHost(exec);
-  requireHost(plan, host);
-  await explained(applyPlan(plan, { exec, host, hold: "plain" }));
-  console.log(`table inet ${plan.intent.tableName} and its routes are in place`);
+export async function apply(values: InterceptionValues): Promise<ExitCode> {
+  const { plan, host, exec, backend } = await inspect(values);
+  requireHost(plan, host, backend);
+  await explained(applyPlan(plan, { exec, host, backend, keep: "kept" }));
+  console.log(`${describeRules(backend, plan.intent.tableName)} and routes are in place`);
   return EXIT.ok;
 }
 
 /** Prints what differs, if anything. */
-export async function verify(values: Values): Promise<ExitCode> {
-  const plan = planFor(interceptionConfig(values));
-  const exec = new HostExec();
-  const host = await detectHost(exec);
-  requireHost(plan, host);
-  const differences = await explained(verifyPlan(planForHost(plan, host), exec));
+export async function verify(values: InterceptionValues): Promise<ExitCode> {
+  const { plan, host, exec, backend } = await inspect(values);
+  requireHost(plan, host, backend);
+  const tool = keptBackend(backend, plan, exec, host.ipv6);
+  const differences = await explained(verifyPlan(planForHost(plan, host), tool, exec));
   for (const { kind, message } of differences) console.log(`${kind}: ${message}`);
   if (differences.length > 0) return EXIT.failure;
   console.log("everything is in place");
+  return EXIT.ok;
+}
+
+/** Prints what each rule has met. */
+export async function counters(
+  values: InterceptionValues & FlagValues<typeof COUNTERS_FLAGS>,
+): Promise<ExitCode> {
+  const { plan, host, exec, backend } = await inspect(values);
+  const here = planForHost(plan, host);
+  for (const counter of await explained(keptBackend(backend, plan, exec, host.ipv6).counters(here))) {
+    const { chain, rule, packets, bytes } = counter;
+    console.log(values.json ? JSON.stringify(counter) : `${packets}\t${bytes}\t${chain}\t${rule}`);
+  }
   return EXIT.ok;
 }
 
@@ -53,6 +97,29 @@ export async function cleanUp(): Promise<ExitCode> {
   if (inUse.length > 0) return EXIT.failure;
   if (removed.length === 0) console.log("nothing of ours was found");
   return EXIT.ok;
+}
+
+async function inspect(values: InterceptionValues): Promise<Subject> {
+  const config = interceptionConfig(values);
+  const plan = await planFor(config);
+  const exec = new HostExec();
+  const host = await detectHost(exec);
+  const { backend } = await choose(config, plan, host, exec);
+  return { plan, host, exec, backend };
+}
+
+/** For rules that belong to no process. */
+function keptBackend(name: BackendName, plan: Plan, exec: Exec, ipv6: boolean): Backend {
+  const { tableName } = plan.intent;
+  return openBackend(name, {
+    exec,
+    tableName,
+    hold: "plain",
+    by: null,
+    sysctls: [],
+    afterwards: "",
+    ipv6,
+  });
 }
 
 async function explained<T>(work: Promise<T>): Promise<T> {

@@ -1,47 +1,58 @@
 /**
- * Rules and routes as a shell script, for people to read or to run.
+ * Rules, routes and settings as a shell script that stands alone, for people to read or to run.
  *
  * @module
  */
-import { type Hold, renderNft } from "../nft/render_nft.ts";
-import { renderRoutes } from "../nft/render_route.ts";
-import type { Plan } from "../nft/plan.ts";
+import { type Backend, type Plan, renderRoutes, shellLine } from "../nft/mod.ts";
 
 /**
- * The plan as a script with what undoes it as comments.
- *
- * @param hold `owner` shows what `run` does by itself; a script's own `nft` ends at once, so one that is to be
- * run needs `plain`.
+ * A script that puts the plan in place, and takes it away again when its argument is `undo`. What it puts there stays
+ * until then, whatever becomes of the proxy.
  */
-export function renderScript(plan: Plan, hold: Hold): string {
+export function renderScript(plan: Plan, backend: Backend): string {
   const routes = renderRoutes(plan);
-  const undo = [
-    `nft delete table inet ${plan.intent.tableName}`,
-    ...routes.toReversed().map((route) => shellLine(route.undo)),
-  ];
   return [
-    "set -e",
+    "#!/bin/sh",
+    `# Rules by ${backend.name}, for a \`run --rules none\` with the same flags.`,
+    "#   sh THIS_FILE        puts them in place",
+    "#   sh THIS_FILE undo   takes them away again",
     "",
-    ...(routes.length === 0 ? [] : ["# Routes: marked packets are delivered to this host."]),
-    ...routes.map((route) => shellLine(route.argv)),
-    ...(routes.length === 0 ? [] : [""]),
-    hold === "owner"
-      ? "# Rules. `run` feeds them to an nft that lives as long as it does: they vanish with it."
-      : "# Rules.",
-    "nft -f - <<'END'",
-    renderNft(plan, "intercept", hold).trimEnd(),
-    "END",
+    "apply() {",
+    ...section("Settings of the kernel.", plan.sysctls.flatMap(settingLines)),
+    ...section(
+      "Routes: marked packets are delivered to this host.",
+      routes.map(({ argv }) => shellLine(argv)),
+    ),
+    ...section("Rules; each says why it is there.", plan.chains.length === 0 ? [] : ruleLines(plan, backend)),
+    "}",
     "",
-    hold === "owner" ? "# When it ends, `run` undoes all of it:" : "# To undo all of it:",
-    ...undo.map((line) => `#   ${line}`),
+    "undo() {",
+    ...section("Rules first: without them nothing is marked any more.", [backend.removeScript()]),
+    ...section("Routes.", routes.toReversed().map((route) => shellLine(route.undo))),
+    ...plan.sysctls.map(({ key }) => `echo ${key}: left as it is >&2`),
+    "}",
+    "",
+    'case ${1-apply} in apply) set -e; apply ;; undo) undo ;; *) echo "apply or undo wanted" >&2; exit 2 ;; esac',
   ].join("\n");
 }
 
-/** A command as a shell reads it: an interface's name may be `$(reboot)`. */
-function shellLine(argv: readonly string[]): string {
-  return argv.map(shellWord).join(" ");
+/** The `ip` commands alone. */
+export function renderRouteText(plan: Plan): string {
+  return renderRoutes(plan).map(({ argv }) => shellLine(argv)).join("\n");
 }
 
-function shellWord(word: string): string {
-  return /^[A-Za-z0-9_./:@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+function ruleLines(plan: Plan, backend: Backend): string[] {
+  return backend.commands(plan, "intercept").flatMap(({ argv, stdin }) => [
+    `${shellLine(argv)} <<'END'`,
+    stdin.trimEnd(),
+    "END",
+  ]);
+}
+
+function section(title: string, lines: readonly string[]): string[] {
+  return lines.length === 0 ? [":"] : [`# ${title}`, ...lines];
+}
+
+function settingLines({ key, value, why }: Plan["sysctls"][number]): string[] {
+  return [`# ${why}`, `echo ${shellLine([value])} >${shellLine([`/proc/sys/${key}`])}`];
 }

@@ -4,17 +4,17 @@
  * @module
  */
 import { namesTraffic } from "../config/mod.ts";
-import { App, onStopSignals, openLog, planFor, writeStderrLine } from "../control/mod.ts";
+import { App, onStopSignals, openLog, writeStderrLine } from "../control/mod.ts";
 import { EXIT, type ExitCode } from "./command.ts";
-import { renderScript } from "./rules_script.ts";
+import { scriptFor } from "./rules.ts";
 import { runConfig, type RunFlagValues } from "./run_flags.ts";
 
 /** Runs the proxy. */
 export async function run(values: RunFlagValues): Promise<ExitCode> {
   const config = runConfig(values);
   if (config.rules === "none" && namesTraffic(config)) {
-    console.log(`# Rules and routes are yours to manage:\n${renderScript(await planFor(config), "plain")}`);
-  } else if (values["dry-run"]) console.log(renderScript(await planFor(config), "owner"));
+    console.log(`# Rules and routes are yours to manage:\n${await scriptFor(values)}`);
+  } else if (values["dry-run"]) console.log(await scriptFor(values));
   if (values["dry-run"]) return EXIT.ok;
 
   using log = openLog({ format: config.log, level: config.logLevel, write: writeStderrLine });

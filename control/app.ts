@@ -11,13 +11,13 @@
 import { checkRunConfig, ConfigError, type RunConfig } from "../config/mod.ts";
 import type { WorkerConfig } from "../dataplane/protocol.ts";
 import { sumCounters } from "../dataplane/stats.ts";
-import { DEFAULT_KERNEL_NUMBERS } from "../nft/plan.ts";
+import { DEFAULT_KERNEL_NUMBERS } from "../nft/intent.ts";
 import type { EventSink } from "./events.ts";
 import { type FdBudget, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { FlowLog } from "./flow_log.ts";
 import { foreignInterception, type Interception } from "./interception.ts";
-import { NftInterception } from "./nft_interception.ts";
 import { preflight } from "./preflight.ts";
+import { RuleInterception } from "./rule_interception.ts";
 import { Supervisor } from "./supervisor.ts";
 import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
 import { deathHint, explainWorkerStart } from "./worker_failure.ts";
@@ -245,5 +245,5 @@ export class App {
 }
 
 function defaultInterception(config: RunConfig, emit: EventSink): Interception {
-  return config.rules === "nft" ? new NftInterception(config, emit) : foreignInterception();
+  return config.rules === "none" ? foreignInterception() : new RuleInterception(config, emit);
 }

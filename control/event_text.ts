@@ -65,6 +65,17 @@ export function describeEvent(event: AppEvent): string {
     }
     case "worker-restarted":
       return `worker ${event.worker} is back after ${formatMs(event.downMs)}`;
+    case "rules-chosen":
+      return `rules by ${event.reason}`;
+    case "rules-healed": {
+      const by = event.by === undefined ? "" : ` by ${event.by}`;
+      return `rules were changed${by} and are put back: ${event.found.join("; ")}; ` +
+        `not again before ${formatMs(event.quietMs)}`;
+    }
+    case "rules-replaced":
+      return `rules replaced: ${event.message}`;
+    case "rules-left":
+      return `${event.message}${hinted(event.hint)}`;
     case "rules-lost":
       return `rules lost: ${event.message}; again in ${formatMs(event.retryMs)}`;
     case "rules-restored":

@@ -70,10 +70,25 @@ export interface AppEvents {
   };
   /** A worker that died is ready again. */
   "worker-restarted": { worker: number; downMs: number };
-  /** Our rules are gone although we did not remove them: new connections pass us by. */
+  /** Which tool manages the rules, and why that one. */
+  "rules-chosen": { backend: string; reason: string };
+  /** Somebody had changed our rules or routes, and they are put back. */
+  "rules-healed": {
+    /** What was not as it should be. */
+    found: readonly string[];
+    /** Whose changes have been seen, where the kernel tells; our own may be among them. */
+    by?: string;
+    /** Until then nothing is put back again. */
+    quietMs: number;
+  };
+  /** What was resolved when the rules were made has changed, and other ones are in place. */
+  "rules-replaced": { message: string };
+  /** Our rules are gone although we did not remove them, and could not be put back yet. */
   "rules-lost": { message: string; retryMs: number };
   /** Our rules are in place again. */
   "rules-restored": { downMs: number };
+  /** The rules outlive us, as was asked. */
+  "rules-left": { message: string; hint: string };
 }
 
 /** Name of an event. */
@@ -97,7 +112,11 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   "worker-died": "error",
   /** A worker that died is ready again. */
   "worker-restarted": "info",
+  "rules-chosen": "info",
+  "rules-healed": "warn",
+  "rules-replaced": "info",
   "rules-lost": "error",
   /** Our rules are in place again. */
   "rules-restored": "info",
+  "rules-left": "warn",
 };

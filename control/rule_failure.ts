@@ -5,6 +5,7 @@
  */
 import {
   type ApplyStage,
+  type BackendName,
   DEFAULT_KERNEL_NUMBERS,
   type Finding,
   findingsAgainst,
@@ -40,8 +41,8 @@ const HINTS: Readonly<Record<ApplyStage, string>> = {
 };
 
 /** @throws {StartError} for the first thing that keeps `plan` from working on this host. */
-export function requireHost(plan: Plan, host: HostFacts): void {
-  const [finding] = findingsAgainst(plan, host);
+export function requireHost(plan: Plan, host: HostFacts, backend: BackendName): void {
+  const [finding] = findingsAgainst(plan, host, backend);
   if (finding === undefined) return;
   const { code, message, hint } = finding;
   const flags = WORKS_WITHOUT[code];

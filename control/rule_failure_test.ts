@@ -25,7 +25,7 @@ Deno.test("requireHost: what the kernel lacks, and the flags that do without it"
   ] as const;
   for (const [word, code, lacking, wayOut] of cases) {
     const host = await detectHost(new FakeExec({ interfaces: ["lan0"], lacks: [word] }));
-    const error = assertThrows(() => requireHost(buildPlan(INTENT), host));
+    const error = assertThrows(() => requireHost(buildPlan(INTENT), host, "nft"));
     assertInstanceOf(error, StartError);
     assertStringIncludes(
       `${error.code}: ${error.message}`,

@@ -42,6 +42,12 @@ export interface RuleCounter {
   readonly bytes: number;
 }
 
+/** A command and what it reads. */
+export interface ToolCommand {
+  readonly argv: readonly string[];
+  readonly stdin: string;
+}
+
 /** Rules on packets, by one tool. */
 export interface Backend {
   readonly name: BackendName;
@@ -49,6 +55,8 @@ export interface Backend {
   unsupported(plan: Plan): PlanIssue[];
   /** The whole text that `load` would hand to the tool, for people; comments give each rule's reason. */
   render(plan: Plan, phase: Phase): string;
+  /** What has to be run, in order, where nothing of ours is there, for rules that stay. */
+  commands(plan: Plan, phase: Phase): ToolCommand[];
   /**
    * Has the tool and the kernel check the plan without keeping any of it.
    *

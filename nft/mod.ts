@@ -7,9 +7,11 @@
 export * from "./apply.ts";
 export * from "./build_plan.ts";
 export { checkPlan, type PlanIssue } from "./check_plan.ts";
+export { type BackendChoice, chooseBackend } from "./choose_backend.ts";
 export * from "./cleanup.ts";
 export * from "./detect.ts";
 export * from "./exec.ts";
+export { type HostChange, HostChanges } from "./host_changes.ts";
 export * from "./intent.ts";
 export * from "./plan.ts";
 export type { Backend, BackendName, Difference, Hold, RuleCounter } from "./backend.ts";

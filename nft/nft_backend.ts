@@ -12,7 +12,7 @@
  *
  * @module
  */
-import type { Backend, Difference, RuleCounter } from "./backend.ts";
+import type { Backend, Difference, RuleCounter, ToolCommand } from "./backend.ts";
 import type { BackendOptions } from "./backend_options.ts";
 import type { PlanIssue } from "./check_plan.ts";
 import type { ExecResult } from "./exec.ts";
@@ -113,6 +113,10 @@ export class NftBackend implements Backend {
 
   render(plan: Plan, phase: Phase): string {
     return renderNft(plan, phase, "plain");
+  }
+
+  commands(plan: Plan, phase: Phase): ToolCommand[] {
+    return [{ argv: ["nft", "-f", "-"], stdin: this.render(plan, phase) }];
   }
 
   async check(plan: Plan): Promise<void> {

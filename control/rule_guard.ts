@@ -1,0 +1,184 @@
+/**
+ * Keeps rules as they should be while the proxy runs: looks whenever something on the host has changed, and from
+ * time to time, has put back what differs, and says what it was and who did it.
+ *
+ * Whoever takes our rules away again and again is waited for longer each time. What is intercepted by pattern or by
+ * list is made anew when interfaces or files have changed, which is what {@linkcode RulePlanner} knows.
+ *
+ * @module
+ */
+import type { AppliedRules, Exec, HostChange } from "../nft/mod.ts";
+import { HostChanges } from "../nft/mod.ts";
+import { BackOff } from "./back_off.ts";
+import type { EventSink } from "./events.ts";
+import type { RulePlanner } from "./rule_planner.ts";
+
+/** A reload of another firewall is many changes: one look after them. */
+const DEBOUNCE_MS = 100;
+/** How often to look although nobody has told of a change. */
+const POLL_MS = 10_000;
+/** The same where nobody tells. */
+const UNTOLD_POLL_MS = 1_000;
+/** How often list files and interfaces are looked at. */
+const SOURCES_MS = 1_000;
+
+/** What a guard is given. */
+export interface RuleGuardParts {
+  readonly rules: AppliedRules;
+  readonly planner: RulePlanner;
+  readonly exec: Exec;
+  readonly emit: EventSink;
+  /** Our routing table. */
+  readonly routeTable: number;
+  /** Whether the kernel tells of changes of these rules. */
+  readonly isTold: boolean;
+}
+
+/** A guard at work until it is closed. */
+export class RuleGuard {
+  readonly #parts: RuleGuardParts;
+  readonly #changes: HostChanges;
+  readonly #backOff = new BackOff();
+  readonly #running: Promise<void>;
+  /** Who has changed something since the rules were last seen to be right. */
+  readonly #suspects = new Set<string>();
+  #wake = Promise.withResolvers<void>();
+  #lookAt = 0;
+  #sourcesAt = 0;
+  /** When the rules were put back last; and until when they are not put back again. */
+  #healedAt = performance.now();
+  #quietUntil = 0;
+  /** Since when they could not be put back. */
+  #lostAt: number | undefined;
+  #isHolderLost = false;
+  #isDraining = false;
+  #isClosed = false;
+
+  constructor(parts: RuleGuardParts) {
+    this.#parts = parts;
+    this.#postponeLook();
+    this.#changes = new HostChanges({
+      exec: parts.exec,
+      rules: parts.isTold,
+      table: parts.routeTable,
+      onChange: (change) => this.#noteChange(change),
+    });
+    this.#listenForLoss();
+    this.#running = this.#run();
+  }
+
+  /** From now on the rules are kept, and no new ones made. */
+  enterDrain(): void {
+    this.#isDraining = true;
+  }
+
+  /** Resolves when nothing of it is under way any more. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#wake.resolve();
+    await Promise.all([this.#running, this.#changes.close()]);
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#isClosed) {
+      const now = performance.now();
+      if (now >= this.#sourcesAt) {
+        this.#sourcesAt = now + SOURCES_MS;
+        if (!this.#isDraining) await this.#replan();
+      } else if (now >= this.#lookAt && now >= this.#quietUntil) {
+        this.#postponeLook();
+        await this.#heal();
+      } else await this.#sleepUntil(Math.min(this.#sourcesAt, Math.max(this.#lookAt, this.#quietUntil)));
+    }
+  }
+
+  async #heal(): Promise<void> {
+    const { rules, emit } = this.#parts;
+    try {
+      const found = await rules.heal();
+      const lostAt = this.#lostAt;
+      if (lostAt !== undefined) {
+        this.#lostAt = undefined;
+        if (this.#isHolderLost) this.#listenForLoss();
+        emit({ event: "rules-restored", downMs: Math.round(performance.now() - lostAt) });
+      } else if (found.length > 0) {
+        const quietMs = this.#nextQuietMs();
+        const by = [...this.#suspects].join(", ");
+        emit({
+          event: "rules-healed",
+          found: found.map(({ message }) => message),
+          ...(by === "" ? {} : { by }),
+          quietMs,
+        });
+      }
+      this.#suspects.clear();
+    } catch (error) {
+      this.#reportLoss(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #reportLoss(message: string): void {
+    this.#lostAt ??= performance.now();
+    const retryMs = this.#nextQuietMs();
+    this.#parts.emit({ event: "rules-lost", message, retryMs });
+    this.#lookAt = this.#quietUntil;
+    this.#wake.resolve();
+  }
+
+  /** The longer, the more often it was asked lately. */
+  #nextQuietMs(): number {
+    const now = performance.now();
+    const quietMs = this.#backOff.next(now - this.#healedAt);
+    this.#healedAt = now;
+    this.#quietUntil = now + quietMs;
+    return quietMs;
+  }
+
+  /** Once for each holder of the rules. */
+  #listenForLoss(): void {
+    this.#isHolderLost = false;
+    this.#parts.rules.lost.then((reason) => {
+      this.#isHolderLost = true;
+      if (!this.#isClosed) this.#reportLoss(reason);
+    });
+  }
+
+  async #replan(): Promise<void> {
+    const { planner, rules, emit } = this.#parts;
+    try {
+      const change = await planner.readChange();
+      if (change === undefined || this.#isClosed) return;
+      await rules.replace(change.plan);
+      emit({ event: "rules-replaced", message: change.why });
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      emit({
+        event: "warning",
+        code: "rules-not-replaced",
+        message: `rules stay as they were: ${message}`,
+        hint: "they are made anew when interfaces or lists change again",
+      });
+    }
+  }
+
+  #noteChange({ what, by }: HostChange): void {
+    if (by !== undefined) this.#suspects.add(by);
+    const now = performance.now();
+    if (what === "links") this.#sourcesAt = Math.min(this.#sourcesAt, now + DEBOUNCE_MS);
+    this.#lookAt = Math.min(this.#lookAt, now + DEBOUNCE_MS);
+    this.#wake.resolve();
+  }
+
+  #postponeLook(): void {
+    this.#lookAt = performance.now() + (this.#parts.isTold ? POLL_MS : UNTOLD_POLL_MS);
+  }
+
+  async #sleepUntil(time: number): Promise<void> {
+    this.#wake = Promise.withResolvers<void>();
+    // Closed in between: nobody would wake us.
+    if (this.#isClosed) return;
+    const timer = setTimeout(this.#wake.resolve, Math.max(0, time - performance.now()));
+    await this.#wake.promise;
+    clearTimeout(timer);
+  }
+}

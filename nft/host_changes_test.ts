@@ -1,0 +1,23 @@
+import { assertEquals } from "../tests/assert.ts";
+import { type HostChange, parseChange } from "./host_changes.ts";
+
+Deno.test("parseChange: who changed nft rules", () => {
+  const cases: [string, HostChange | undefined][] = [
+    ["# new generation 4 by process 23744 (nft)", { what: "rules", by: "process 23744 (nft)" }],
+    [
+      "# new generation 5 by process 7 (iptables-nft (x))",
+      { what: "rules", by: "process 7 (iptables-nft (x))" },
+    ],
+    ["# new generation 5", { what: "rules" }],
+    ["add rule inet x c counter packets 0 bytes 0", undefined],
+    ["[RULE]Deleted 90:\tfrom all fwmark 0x1/0x1 lookup 7873 proto 173", { what: "routes" }],
+    ["[ROUTE]Deleted 2 default dev lo table 7873 proto 173 scope 254 ", { what: "routes" }],
+    ["[ROUTE]198.51.100.0/24 via 192.0.2.1 dev eth0 table 78730 proto 12", undefined],
+    ["[ROUTE]198.51.100.0/24 via 192.0.2.1 dev eth0 proto 12", undefined],
+    ["[LINK]4: lan0@if3: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500", { what: "links" }],
+    ["[ADDR]Deleted 4: lan0    inet 192.0.2.1/24 scope 0 lan0", { what: "links" }],
+    ["    link/ether 02:00:5e:10:00:01 brd ff:ff:ff:ff:ff:ff", undefined],
+    ["", undefined],
+  ];
+  for (const [line, change] of cases) assertEquals(parseChange(line, 7873), change, line);
+});
