@@ -26,6 +26,9 @@ export function compareIptables(
   if (found.tables.length === 0 && wanted.length > 0) {
     return [{ kind: "table", message: `${tool}: our rules are missing` }];
   }
+  const other = compareStates(tool, found.tables, wanted, comparesOwner);
+  // Of another plan every rule would differ.
+  if (other.length > 0) return other;
   const names = new Set([...wanted, ...found.tables].map(({ table }) => table));
   return [...names].flatMap((table) => {
     const where = `${tool} -t ${table}`;
@@ -35,36 +38,47 @@ export function compareIptables(
       return [{ kind: "table", message: `${where}: rules of ours that are not wanted` }];
     }
     return [
-      ...compareJumps(where, theirs?.jumps ?? [], ours.jumps, comparesOwner),
+      ...compareJumps(where, theirs?.jumps ?? [], ours.jumps),
       ...compareChains(where, theirs?.chains ?? [], ours.chains),
     ];
   });
+}
+
+/** What the jumps say of the plan and of its owner. */
+function compareStates(
+  tool: string,
+  found: readonly RestoreTable[],
+  wanted: readonly RestoreTable[],
+  comparesOwner: boolean,
+): Difference[] {
+  const comments = (tables: readonly RestoreTable[]) =>
+    new Set(tables.flatMap(({ jumps }) => jumps.map(({ rule }) => readRule(rule).comment)));
+  const [wants] = comments(wanted);
+  return [...comments(found)]
+    .filter((has) => wants === undefined || !isSameState(has, wants, comparesOwner))
+    .map((has): Difference => ({
+      kind: "table",
+      message: `${tool}: "${has}" found, ${wants === undefined ? "nothing of ours" : `"${wants}"`} wanted`,
+    }));
 }
 
 function compareJumps(
   where: string,
   found: readonly RestoreJump[],
   wanted: readonly RestoreJump[],
-  comparesOwner: boolean,
 ): Difference[] {
   const differences: Difference[] = [];
+  const said = (message: string) => differences.push({ kind: "rule", message: `${where}: ${message}` });
   const place = ({ builtin, rule }: RestoreJump) => `${builtin} to ${readRule(rule).target}`;
   for (const jump of wanted) {
-    const same = found.filter((other) => place(other) === place(jump));
-    const said = (kind: Difference["kind"], message: string) =>
-      differences.push({ kind, message: `${where}: ${message}` });
-    if (same.length === 0) said("rule", `the jump from ${place(jump)} is missing`);
-    if (same.length > 1) said("rule", `the jump from ${place(jump)} is there ${same.length} times`);
-    for (const other of same) {
-      const [has, wants] = [other, jump].map(({ rule }) => readRule(rule).comment);
-      if (!isSameState(has!, wants!, comparesOwner)) {
-        said("table", `"${has}" found, "${wants}" wanted`);
-      }
-    }
+    const { length } = found.filter((other) => place(other) === place(jump));
+    if (length === 0) said(`the jump from ${place(jump)} is missing`);
+    if (length > 1) said(`the jump from ${place(jump)} is there ${length} times`);
   }
   for (const jump of found) {
-    if (wanted.some((other) => place(other) === place(jump))) continue;
-    differences.push({ kind: "rule", message: `${where}: the jump from ${place(jump)} is not wanted` });
+    if (!wanted.some((other) => place(other) === place(jump))) {
+      said(`the jump from ${place(jump)} is not wanted`);
+    }
   }
   return differences;
 }

@@ -24,7 +24,7 @@ export function iptablesRemoveScript(
   const jump = `--comment "${COMMENT_PREFIX} [^"]*" -j ${tableName}_`;
   const successors = by === null
     ? "false"
-    : `printf "%s\\n" "$saved" | grep ${quoted(jump)} | grep -qv ${quoted(` by ${by}[ "]`)}`;
+    : `printf "%s\\n" "$saved" | grep -e ${quoted(jump)} | grep -qve ${quoted(` by ${by}[ "]`)}`;
   const edit = [
     // The held lines are those that end a table: its chains can go only after everything that leads to them.
     "/^\\*/{p;s/.*//;h;}",
@@ -37,7 +37,7 @@ export function iptablesRemoveScript(
     ...findIptablesScript(name),
     `for family in ${families.map((family) => family === 4 ? "ip" : "ip6").join(" ")}; do`,
     '[ -n "$iptables" ] || break',
-    'tool=$family${iptables#ip}; saved=$("$tool-save") || failed=yes',
+    'tool=$family${iptables#ip}; saved=$("$tool-save" 2>/dev/null) || failed=yes',
     `if ${successors}; then failed=yes; break; fi`,
     `printf "%s\\n" "$saved" | sed -n ${quoted(edit)} | "$tool-restore" -w 5 --noflush || failed=yes`,
     "done",
