@@ -68,6 +68,10 @@ export const SYMBOLS = {
   clock_gettime: { parameters: ["i32", "pointer"], result: "i32" },
   // int getrlimit(int resource, struct rlimit *limit);
   getrlimit: { parameters: ["i32", "pointer"], result: "i32" },
+  // int setfsuid(uid_t fsuid); of the calling thread alone.
+  setfsuid: { parameters: ["u32"], result: "i32" },
+  // int setfsgid(gid_t fsgid); likewise.
+  setfsgid: { parameters: ["u32"], result: "i32" },
   // int setrlimit(int resource, const struct rlimit *limit);
   setrlimit: { parameters: ["i32", "pointer"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;

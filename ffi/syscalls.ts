@@ -44,6 +44,9 @@ export interface Syscalls {
   clock_gettime(clock: number, time: Pointer): number;
   getrlimit(resource: number, limit: Pointer): number;
   setrlimit(resource: number, limit: Pointer): number;
+  /** Of this thread alone; the answer is the id before, as a signed number, also when nothing was changed. */
+  setfsuid(uid: number): number;
+  setfsgid(gid: number): number;
 }
 
 /**
@@ -174,6 +177,8 @@ export function openSyscalls(): Syscalls {
       const n = libc.setrlimit(resource, limit);
       return n < 0 ? -errno[0]! : n;
     },
+    setfsuid: (uid) => libc.setfsuid(uid),
+    setfsgid: (gid) => libc.setfsgid(gid),
   };
 }
 

@@ -364,6 +364,8 @@ export class FakeKernel implements Syscalls {
   open = (): number => notSimulated("open");
   getrlimit = (): number => notSimulated("getrlimit");
   setrlimit = (): number => notSimulated("setrlimit");
+  setfsuid = (): number => notSimulated("setfsuid");
+  setfsgid = (): number => notSimulated("setfsgid");
 }
 
 function notSimulated(name: string): never {
