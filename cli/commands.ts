@@ -4,6 +4,8 @@
  * @module
  */
 import { type Command, command } from "./command.ts";
+import { checkDoctor, DOCTOR_FLAGS } from "./doctor_flags.ts";
+import { checkExplainFlags, EXPLAIN_FLAGS } from "./explain_flags.ts";
 import { checkInterceptionFlags, INTERCEPTION_FLAGS } from "./interception_flags.ts";
 import { COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
 import { checkRun, RUN_FLAGS } from "./run_flags.ts";
@@ -54,6 +56,24 @@ export const COMMANDS: readonly Command[] = [
     flags: {},
     examples: [["", "the first thing to try"]],
     load: async () => (await import("./demo.ts")).demo,
+  }),
+  command({
+    name: "doctor",
+    summary: "judge this host: what is in the way, what that breaks, the command that mends it",
+    about: [
+      "Tries what rules need of kernel and tools in a network namespace made for it, reads settings, limits, ports, " +
+      "routing rules and other programs' rules, and judges them for a `run` with the same flags; without flags for " +
+      "a gateway that may come. Ends with a self-test: our own proxy takes a connection and a datagram, in " +
+      "namespaces. Changes nothing of the host.",
+      "Exits with 1 if anything is an error. Without privilege, other programs' rules are not seen, and it says so.",
+    ],
+    flags: DOCTOR_FLAGS,
+    examples: [
+      ["--from eth1", "before the first run"],
+      ["--from eth1 --json --no-self-test", "for a program that watches hosts"],
+    ],
+    check: checkDoctor,
+    load: async () => (await import("./doctor.ts")).doctor,
   }),
   command({
     name: "rules render",
@@ -118,6 +138,29 @@ export const COMMANDS: readonly Command[] = [
     load: async () => (await import("./rules.ts")).cleanUp,
   }),
   command({
+    name: "explain",
+    summary: "say which rule decides about a packet, and why",
+    about: [
+      "Follows one packet through the rules that the same flags make, and tells each step in words. It touches " +
+      "nothing and asks this host for nothing but its addresses. Exits with 0 whatever becomes of the packet.",
+      "With --live the rules are loaded in a throw-away namespace, that packet is sent there, and what the kernel did " +
+      "is held against what was said; exits with 1 when they do not agree. Needs no root, but for packets of other " +
+      "users (--uid, --gid).",
+    ],
+    operands: "SRC[:PORT] DST[:PORT] tcp|udp|icmp",
+    flags: EXPLAIN_FLAGS,
+    examples: [
+      ["10.0.0.5:5555 192.0.2.1:443 tcp --in eth1 --from eth1", "a forwarded connection"],
+      [
+        "10.0.0.5 192.0.2.1:53 udp --out eth0 --uid 1000 --local",
+        "a datagram that a user of this host sends",
+      ],
+      ["10.0.0.5 192.0.2.1:443 tcp --in eth1 --from eth1 --live", "the same, and what the kernel says"],
+    ],
+    check: checkExplainFlags,
+    load: async () => (await import("./explain.ts")).explain,
+  }),
+  command({
     name: "version",
     summary: "print the version, the runtime's and the kernel's",
     about: [],
@@ -138,6 +181,14 @@ export const COMMANDS: readonly Command[] = [
 
 /** Commands that other commands start and nobody types: in no help, but found by name. */
 export const INTERNAL_COMMANDS: readonly Command[] = [
+  command({
+    name: "explain sender",
+    summary: "sends the packet of `explain --live`",
+    about: [],
+    flags: {},
+    examples: [],
+    load: async () => (await import("./explain.ts")).explainSender,
+  }),
   command({
     name: "demo peer",
     summary: "one end of the demo's connections",

@@ -44,6 +44,8 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
     ],
     packages: ["@logtape/logtape"],
   },
+  // Its own program in a namespace sends packets; what it sends them through is nft's matter.
+  scratch: { imports: ["nft", "ffi", "net"], packages: [] },
   // Its stage is the tests' lab, by its public face and the programs that the lab's hosts run.
   demo: {
     imports: [
@@ -57,7 +59,21 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
     ],
     packages: [],
   },
-  cli: { imports: ["demo", "control", "nft", "config", "net"], packages: ["@std/cli"] },
+  // Its self-test is the demo's proxy on the tests' lab.
+  doctor: {
+    imports: [
+      "demo/judge.ts",
+      "demo/ourselves.ts",
+      "demo/proxy.ts",
+      "tests/lab/mod.ts",
+      "control",
+      "nft",
+      "config",
+      "net",
+    ],
+    packages: [],
+  },
+  cli: { imports: ["demo", "doctor", "scratch", "control", "nft", "config", "net"], packages: ["@std/cli"] },
   ".": { imports: ["cli", "control", "nft", "config", "net"], packages: [] },
 };
 

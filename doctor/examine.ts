@@ -1,0 +1,34 @@
+/**
+ * The whole examination: facts, then every judge.
+ *
+ * @module
+ */
+import type { Finding } from "./findings.ts";
+import { type HostFacts, readHostFacts } from "./host_facts.ts";
+import { type Host, RealHost } from "./host.ts";
+import { judgeFeatures } from "./judge_features.ts";
+import { judgeFirewalls } from "./judge_firewalls.ts";
+import { judgeLimits } from "./judge_limits.ts";
+import { judgeLinks } from "./judge_links.ts";
+import { judgeNeighbours } from "./judge_neighbours.ts";
+import { judgeNumbers } from "./judge_numbers.ts";
+import { judgePorts } from "./judge_ports.ts";
+import { judgeSysctls } from "./judge_sysctls.ts";
+import type { Subject } from "./subject.ts";
+
+const JUDGES: readonly ((facts: HostFacts, subject: Subject) => Finding[])[] = [
+  judgeFeatures,
+  judgeSysctls,
+  judgeLimits,
+  judgePorts,
+  judgeNumbers,
+  judgeNeighbours,
+  judgeFirewalls,
+  judgeLinks,
+];
+
+/** Judges this host for `subject`. Changes nothing of it. */
+export async function examine(subject: Subject, host: Host = new RealHost()): Promise<Finding[]> {
+  const facts = await readHostFacts(host);
+  return JUDGES.flatMap((judge) => judge(facts, subject));
+}
