@@ -3,13 +3,9 @@
  *
  * @module
  */
-import {
-  buildPlan,
-  DEFAULT_KERNEL_NUMBERS,
-  type InterceptIntent,
-  renderNft,
-  renderRoutes,
-} from "../nft/mod.ts";
+import { buildPlan, type InterceptIntent, renderRoutes } from "../nft/mod.ts";
+import { renderNft } from "../nft/render_nft.ts";
+import { intentWith } from "../tests/fixtures/intents.ts";
 import type { LabHost } from "../tests/lab/mod.ts";
 import { LAN_INTERFACE } from "./bench_lab.ts";
 
@@ -21,17 +17,7 @@ export type InterceptionModes = Pick<InterceptIntent, "tcp" | "udp">;
 
 /** Makes `gateway` hand new connections and datagrams from its LAN to {@linkcode RELAY_PORT}. */
 export async function intercept(gateway: LabHost, modes: InterceptionModes): Promise<void> {
-  const plan = buildPlan({
-    ...DEFAULT_KERNEL_NUMBERS,
-    ...modes,
-    udpPorts: [],
-    udpWorkers: 1,
-    from: [LAN_INTERFACE],
-    local: false,
-    port: RELAY_PORT,
-    source: "own",
-    otherInterfaces: [],
-  });
+  const plan = buildPlan(intentWith({ ...modes, from: [LAN_INTERFACE], port: RELAY_PORT }));
   for (const { argv } of renderRoutes(plan)) await gateway.output(argv);
   // A plain table: there is no process of ours that would hold an owner table.
   await gateway.output(["nft", "-f", "-"], { stdin: renderNft(plan, "intercept", "plain") });
