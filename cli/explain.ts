@@ -1,0 +1,65 @@
+/**
+ * `explain`: which rule decides about a packet, and why; with --live, what the kernel has to say to that.
+ *
+ * @module
+ */
+import { explainRuleFailure, planFor, StartError } from "../control/mod.ts";
+import { ourselves } from "../demo/ourselves.ts";
+import { evaluate } from "../nft/evaluate.ts";
+import type { Evaluation } from "../nft/evaluation.ts";
+import { explain as putIntoWords, renderExplanation } from "../nft/explain.ts";
+import { type BackendName, chooseBackend, detectHost, HostExec, type Plan } from "../nft/mod.ts";
+import type { Packet, PacketHost } from "../nft/packet.ts";
+import { readPacketHost } from "../nft/packet_host.ts";
+import { type Comparison, ScratchError, tryLive } from "../scratch/mod.ts";
+import { EXIT, type ExitCode } from "./command.ts";
+import { describedPacket, type ExplainValues } from "./explain_flags.ts";
+import { interceptionConfig } from "./interception_flags.ts";
+
+/** The command by which the program in the scratch namespace is started. */
+const SENDER = ["explain", "sender"] as const;
+
+/** Says what becomes of a packet. Fails when the kernel does something else. */
+export async function explain(values: ExplainValues, operands: readonly string[]): Promise<ExitCode> {
+  const packet = describedPacket(operands, values);
+  const plan = await planFor(interceptionConfig(values));
+  const host = await readPacketHost(new HostExec(), values.proxy);
+  const evaluation = evaluate(plan, packet, host);
+  const explanation = putIntoWords(plan, packet, host, evaluation);
+  if (!values.json) console.log(renderExplanation(explanation));
+  const live = values.live ? await proven(values, plan, packet, host, evaluation) : undefined;
+  if (values.json) {
+    console.log(JSON.stringify({ ...explanation, ...(live === undefined ? {} : { live }) }, null, 2));
+  } else if (live !== undefined) console.log(`\n${live.text.join("\n")}.`);
+  return live?.agrees === false ? EXIT.failure : EXIT.ok;
+}
+
+/** The program in the scratch namespace. `explain --live` alone starts it. */
+export async function explainSender(): Promise<ExitCode> {
+  await (await import("../scratch/sender.ts")).runSender();
+  return EXIT.ok;
+}
+
+async function proven(
+  values: ExplainValues,
+  plan: Plan,
+  packet: Packet,
+  host: PacketHost,
+  predicted: Evaluation,
+): Promise<Comparison> {
+  const backend = await backendFor(values, plan);
+  try {
+    return await tryLive({ plan, packet, host, predicted, backend, sender: ourselves(...SENDER) });
+  } catch (error) {
+    if (!(error instanceof ScratchError)) throw explainRuleFailure(error);
+    const hint =
+      "without --live nothing but this program is asked; unshare, nsenter and ip are needed for it";
+    throw new StartError("rules-failed", `--live: ${error.message}`, hint, { cause: error });
+  }
+}
+
+async function backendFor({ rules }: ExplainValues, plan: Plan): Promise<BackendName> {
+  if (rules !== "auto") return rules;
+  const exec = new HostExec();
+  return (await chooseBackend(plan, await detectHost(exec), exec)).backend;
+}
