@@ -7,7 +7,7 @@ import type { Backend, BackendName } from "./backend.ts";
 import type { BackendOptions, FoundRules } from "./backend_options.ts";
 import type { Exec, ExecResult } from "./exec.ts";
 import { findIptablesRules } from "./iptables_found.ts";
-import { findNftRules } from "./nft_found.ts";
+import { findNftRules } from "./find_nft_rules.ts";
 import { IptablesBackend } from "./iptables_backend.ts";
 import { NftBackend } from "./nft_backend.ts";
 
