@@ -43,7 +43,8 @@ export class Supervisor {
     // The first one's UDP port decides between two proxies that start at once; all together, each could take a port
     // that the other wants.
     const listeners = [await first!.start(), ...await Promise.all(others.map((slot) => slot.start()))];
-    return { tcp: listeners[0]!.tcp, udp: listeners.flatMap(({ udp }) => udp) };
+    // Redirected queries arrive at one port of all workers.
+    return { tcp: listeners[0]!.tcp, udp: [...new Set(listeners.flatMap(({ udp }) => udp))] };
   }
 
   /** Nothing new is taken on; resolves when the last connection and the last session have ended. */

@@ -2,8 +2,9 @@
  * Receives queries that rules have redirected (NAT) to a port of ours, and sends their answers from the address at
  * which each arrived: then NAT makes them answers of whom the client had asked. Who answers is the service's matter.
  *
- * Workers share the port (SO_REUSEPORT); each has a socket a family. They are bound to lo, by which everything comes that
- * this host's own programs send: nobody outside can use this host as a resolver.
+ * Only what came by lo is a query of this host's own programs. Everything else is dropped: nobody outside can use this
+ * host as a resolver. (Sockets bound to lo would say so to the kernel, but could not answer: the way to an IPv6 address
+ * of this host's is by the interface that has it.) A worker has a socket a family; workers share the port.
  *
  * @module
  */
@@ -32,7 +33,7 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import type { DatagramService, ReplySender } from "../flow/mod.ts";
-import { LISTENER_SOCKET_BYTES, openListenerSocket } from "./listener_socket.ts";
+import { openListenerSocket } from "./listener_socket.ts";
 import { LOCAL_ADDRESS_BYTES, LocalAddress } from "./local_address.ts";
 import type { DnsCounters, DnsListenerSettings, DnsWarning } from "./settings.ts";
 
@@ -46,7 +47,7 @@ const DRAIN_CHECK_MS = 2 * TICK_MS;
 
 /** Arena bytes that a listener takes. */
 export const DNS_LISTENER_BYTES: number = ReceiveBatch.bytes(BATCH, PAYLOAD_BYTES, LOCAL_ADDRESS_BYTES) +
-  SendBatch.bytes(1, LOCAL_ADDRESS_BYTES) + LISTENER_SOCKET_BYTES + 1024;
+  SendBatch.bytes(1, LOCAL_ADDRESS_BYTES) + 1024;
 
 /** What the worker brings. */
 export interface DnsListenerEnvironment {
@@ -95,7 +96,7 @@ export class DnsListener extends Timer implements EventHandler, Deferred, ReplyS
     const sockets = new SocketFactory(sys, arena);
     try {
       for (const family of [4, 6] as const) {
-        const socket = openListenerSocket(sockets, arena, settings, family);
+        const socket = openListenerSocket(sockets, settings, family);
         if (socket !== undefined) this.#watch(socket.release(), family);
       }
     } catch (error) {

@@ -1,20 +1,17 @@
 /**
- * The sockets that redirected queries arrive at: one a family and worker, on every address that lo leads to.
+ * The sockets that redirected queries arrive at: one a family and worker, on every address.
  *
  * @module
  */
 import {
   AF_INET,
   AF_INET6,
-  type Arena,
-  checked,
   errnoName,
   IP_PKTINFO,
   IPV6_RECVPKTINFO,
   IPV6_V6ONLY,
   isSyscallError,
   setReusePort,
-  SO_BINDTODEVICE,
   SO_MARK,
   SOCK_DGRAM,
   type Socket,
@@ -26,11 +23,6 @@ import {
 import { ANY_V4, ANY_V6 } from "../net/mod.ts";
 import type { DnsListenerSettings } from "./settings.ts";
 
-const LOOPBACK = new TextEncoder().encode("lo\0");
-
-/** Arena bytes that opening both takes. */
-export const LISTENER_SOCKET_BYTES = 128;
-
 /**
  * Opens the listening socket of a family.
  *
@@ -39,7 +31,6 @@ export const LISTENER_SOCKET_BYTES = 128;
  */
 export function openListenerSocket(
   sockets: SocketFactory,
-  arena: Arena,
   { port, bypassMark }: DnsListenerSettings,
   family: 4 | 6,
 ): Socket | undefined {
@@ -53,7 +44,6 @@ export function openListenerSocket(
       socket.setInt(SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO");
     }
     if (bypassMark !== 0) socket.setInt(SOL_SOCKET, SO_MARK, bypassMark, "SO_MARK");
-    bindToLoopbackInterface(sockets, arena, socket);
     socket.bind({ address: family === 4 ? ANY_V4 : ANY_V6, port });
     return socket;
   } catch (error) {
@@ -64,15 +54,4 @@ export function openListenerSocket(
     }
     throw error;
   }
-}
-
-/** SO_BINDTODEVICE (socket(7)); since Linux 5.7 without privilege, for a socket that is not bound to one yet. */
-function bindToLoopbackInterface({ sys }: SocketFactory, arena: Arena, { fd }: Socket): void {
-  const name = arena.allocate(LOOPBACK.length);
-  name.bytes.set(LOOPBACK);
-  checked(
-    "setsockopt",
-    sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, name.pointer, LOOPBACK.length),
-    "SO_BINDTODEVICE",
-  );
 }

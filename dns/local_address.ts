@@ -20,6 +20,9 @@ import {
 /** struct in_pktinfo { int ifindex; in_addr spec_dst; in_addr addr } and struct in6_pktinfo { in6_addr; int ifindex }. */
 const PKTINFO_V4_BYTES = 12, PKTINFO_V6_BYTES = 20;
 
+/** What lo has in every network namespace (LOOPBACK_IFINDEX). */
+const LO = 1;
+
 /** Room for either. */
 export const LOCAL_ADDRESS_BYTES: number = cmsgSpace(PKTINFO_V6_BYTES);
 
@@ -37,10 +40,10 @@ export class LocalAddress {
   }
 
   /**
-   * Writes the local address of a received datagram to the sockaddr `into`, with port 0.
+   * Writes the local address of a datagram that came by lo to the sockaddr `into`, with port 0.
    *
    * @param at where the datagram's control messages lie.
-   * @returns whether the kernel has told it.
+   * @returns whether it came that way.
    */
   read(at: number, length: number, into: Int32Array): boolean {
     const iterator = this.#iterator, words = this.#words;
@@ -51,13 +54,13 @@ export class LocalAddress {
         into.fill(0);
         into[0] = AF_INET;
         into[1] = words[data + 2]!;
-        return true;
+        return words[data] === LO;
       }
       if (level === SOL_IPV6 && type === IPV6_PKTINFO && dataLength >= PKTINFO_V6_BYTES) {
         into.fill(0);
         into[0] = AF_INET6;
         for (let i = 0; i < 4; i++) into[2 + i] = words[data + i]!;
-        return true;
+        return words[data + 4] === LO;
       }
     }
     return false;

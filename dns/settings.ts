@@ -32,7 +32,7 @@ export type DnsCounterName =
   | "dnsUnanswered"
   /** Queries dropped to make room for newer ones: too many waited. */
   | "dnsEvicted"
-  /** Queries dropped: too short, too long, no queries, or with a question that cannot be read. */
+  /** Queries dropped: too short, too long, no queries, with a question that cannot be read, or not this pod's. */
   | "dnsMalformed"
   /** Answers dropped: of an unknown id, to another question, or no answers. */
   | "dnsMismatched"
