@@ -17,6 +17,7 @@ import {
 } from "../nft/mod.ts";
 import { intentWith } from "../tests/fixtures/intents.ts";
 import { labExec } from "../tests/kernel/nft_lab.ts";
+import type { DatagramLoadResult } from "../tests/lab/datagram_load_main.ts";
 import { runLoad } from "../tests/lab/datagram_load_run.ts";
 import { GATEWAY_LAB, gatewayLab, type Lab } from "../tests/lab/mod.ts";
 import { ProxyRun } from "../tests/e2e/proxy_run.ts";
@@ -39,7 +40,7 @@ export const QUICK: RulesSize = { rounds: 1, prefixes: 2_000, swaps: 10 };
 const BACKENDS: readonly BackendName[] = ["nft", "iptables", "iptables-legacy"];
 /** In the lists that are swapped under load: enough for a set of every backend's own kind. */
 const SHORT_LIST = 1_000;
-const LOAD = { flows: 20, datagrams: 1_000 } as const;
+const LOAD = { flows: 20, datagrams: 2_000 } as const;
 const LOAD_TIMEOUT_MS = 60_000;
 
 /** One backend's figures of one round. */
@@ -113,16 +114,11 @@ async function swapUnderLoad(
   rules: AppliedRules,
   swaps: number,
 ): Promise<Pick<RulesSample, "swapUnderLoadMs" | "sent" | "lost">> {
-  const { v4, v4b } = GATEWAY_LAB.servers;
-  const internet = lab.host("internet");
-  await using taken = await internet.serveDatagrams({ kind: "load", addresses: [v4] });
-  await using passed = await internet.serveDatagrams({ kind: "load", addresses: [v4b] });
-  const to = [`${v4}:${taken.port}`, `${v4b}:${passed.port}`];
   let sent = 0, lost = 0, isSwapping = true;
   const load = (async () => {
     const deadline = performance.now() + LOAD_TIMEOUT_MS;
     while (isSwapping && performance.now() < deadline) {
-      const result = await runLoad(lab.host("client"), { to, ...LOAD });
+      const result = await loadOnce(lab);
       sent += result.sent;
       lost += result.sent - result.answered;
     }
@@ -134,6 +130,15 @@ async function swapUnderLoad(
   isSwapping = false;
   await load;
   return { swapUnderLoadMs: median(times), sent, lost };
+}
+
+/** Half of the flows are taken, half pass by. A server answers each number once, so each load has servers of its own. */
+async function loadOnce(lab: Lab): Promise<DatagramLoadResult> {
+  const { v4, v4b } = GATEWAY_LAB.servers;
+  const internet = lab.host("internet");
+  await using taken = await internet.serveDatagrams({ kind: "load", addresses: [v4] });
+  await using passed = await internet.serveDatagrams({ kind: "load", addresses: [v4b] });
+  return await runLoad(lab.host("client"), { to: [`${v4}:${taken.port}`, `${v4b}:${passed.port}`], ...LOAD });
 }
 
 function renderTable(samples: ReadonlyMap<BackendName, readonly RulesSample[]>, size: RulesSize): string {
