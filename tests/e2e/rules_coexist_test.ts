@@ -68,7 +68,7 @@ for (
       assertEquals(await seenAddresses(lab), TAKEN);
       await firewalls.flushAllAndReload();
       // An owned table is not flushed by anyone: there is nothing to heal.
-      if (rules !== "nft") await proxy.event("rules-restored", () => true, HEAL_MS + 1_000);
+      if (rules !== "nft") await proxy.event("rules-healed", () => true, HEAL_MS + 1_000);
       await eventually("connections are taken again", async () => {
         return JSON.stringify(await seenAddresses(lab)) === JSON.stringify(TAKEN);
       }, HEAL_MS);
