@@ -7,7 +7,7 @@
 import { COMMAND_MISSING, type Exec } from "./exec.ts";
 import type { AddressSet } from "./plan.ts";
 import { fillingName, ipsetName, isOwnIpset, parseIpsetCounts, renderIpset } from "./render_ipset.ts";
-import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
+import { RuleApplyError } from "./rule_apply_error.ts";
 
 /** A long list is read in one go: 100,000 prefixes take about a second on a slow machine. */
 const RESTORE_TIMEOUT_MS = 60_000;
@@ -30,15 +30,10 @@ export class IpsetStore {
     return (await this.#exec.run(["ipset", "--version"])).code !== COMMAND_MISSING;
   }
 
-  /**
-   * Our sets and their numbers of elements; none where the program is not installed.
-   *
-   * @throws {RuleApplyError} of that stage.
-   */
-  async counts(stage: ApplyStage): Promise<Map<string, number>> {
+  /** Our sets and their numbers of elements; none where the program, or the kernel's part of it, is missing. */
+  async counts(): Promise<Map<string, number>> {
     const result = await this.#exec.run(["ipset", "list", "-t"]);
-    if (result.code === COMMAND_MISSING) return new Map();
-    if (result.code !== 0) throw new RuleApplyError(stage, "ipset list", result.stderr);
+    if (result.code !== 0) return new Map();
     const counts = parseIpsetCounts(result.stdout);
     return new Map([...counts].filter(([name]) => isOwnIpset(this.#tableName, name)));
   }
@@ -51,7 +46,7 @@ export class IpsetStore {
    */
   async fill(sets: readonly AddressSet[]): Promise<string[]> {
     if (sets.length === 0) return [];
-    const counts = await this.counts("apply");
+    const counts = await this.counts();
     const made: string[] = [];
     for (const set of sets) {
       const name = ipsetName(this.#tableName, set.name);
@@ -67,7 +62,7 @@ export class IpsetStore {
 
   /** Destroys our sets whose names are not in `keep`. @returns what was said against it. */
   async destroyOthers(keep: readonly string[]): Promise<string[]> {
-    const counts = await this.counts("revert");
+    const counts = await this.counts();
     return await this.destroy([...counts.keys()].filter((name) => !keep.includes(name)));
   }
 

@@ -151,7 +151,7 @@ export class IptablesBackend implements Backend {
     }
     const sets = ipsetsOf(plan, this.#families);
     if (sets.length === 0) return differences;
-    const counts = await this.#sets.counts("verify");
+    const counts = await this.#sets.counts();
     for (const set of sets) {
       const name = ipsetName(this.#options.tableName, set.name);
       const [found, wanted] = [counts.get(name), set.prefixes.length];

@@ -33,7 +33,7 @@ export async function findIptablesRules(
   for (const tableName of new Set([...saved.flatMap(ownNames), fallback])) {
     const own = saved.map((tables) => ownRules(tables, tableName));
     const hasRules = own.some(({ tables }) => tables.length > 0);
-    const hasSets = (await new IpsetStore(exec, tableName).counts("revert")).size > 0;
+    const hasSets = (await new IpsetStore(exec, tableName).counts()).size > 0;
     if (!hasRules && !hasSets) continue;
     const states = own.flatMap(({ states }) => states);
     const owners = [...new Set(states.map(({ by }) => by))];

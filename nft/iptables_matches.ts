@@ -230,7 +230,9 @@ function multiport(side: "destination" | "source", ports: readonly PortRange[]):
 
 /**
  * No match asks for a socket's mark. But xt_socket can give it to the packet, at once, so the next match of the same
- * rule sees it. It gives all of it, and only that of transparent sockets which are not wildcard listeners.
+ * rule sees it. It gives all of it, and only that of transparent sockets which are not wildcard listeners. A packet
+ * of such a socket with another mark goes on with that mark, so plans ask this only of what comes from other hosts,
+ * where no mark of ours is on a packet yet.
  */
 function markWords(of: "packet" | "flow" | "socket", value: number, negate: boolean, mask: number): string {
   const sign = negate ? "! " : "";

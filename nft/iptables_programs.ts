@@ -28,7 +28,7 @@ const NAMES: Readonly<Record<IptablesName, readonly string[]>> = {
 /** @throws {RuleApplyError} of that stage when the host has no program of this flavour. */
 export async function findIptables(
   name: IptablesName,
-  exec: Exec,
+  exec: Pick<Exec, "run">,
   stage: ApplyStage,
 ): Promise<IptablesPrograms> {
   for (const program of NAMES[name]) {

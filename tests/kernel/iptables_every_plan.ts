@@ -65,10 +65,11 @@ const INCOMING: Readonly<Record<string, readonly Match[]>> = {
   ],
 };
 
-/** Matches on what is sent, and by whom. Only user and group 0 exist in the lab. */
+/** Matches on what is sent, and by whom. Only user and group 0 exist in the lab, and no cgroup for certain but the root. */
 const OUTGOING: Readonly<Record<string, readonly Match[]>> = {
   "leaves": [{ kind: "outgoing", interface: "wan0" }],
   "uid": [{ kind: "owner", of: "uid", ids: { first: 0, last: 0 } }],
+  "cgroup": [{ kind: "cgroup", path: "/" }],
   "gid": [{ kind: "owner", of: "gid", ids: { first: 0, last: 0 } }],
 };
 

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { COMMAND_MISSING, type Exec } from "../../nft/exec.ts";
 import { isRuleApplyError } from "../../nft/rule_apply_error.ts";
 import type { Plan } from "../../nft/plan.ts";
 import { NO_FILTER } from "../../nft/intent.ts";
@@ -20,6 +21,7 @@ import {
   rule,
   savedRules,
 } from "./iptables_lab.ts";
+import { labExec } from "./nft_lab.ts";
 
 /** Kinds of plan that the builders make. */
 function builtPlans(): Record<string, Plan> {
@@ -161,5 +163,26 @@ for (const flavour of FLAVOURS) {
 
     assertEquals(await backend.remove(), undefined);
     assertEquals(await ipsetNames(gateway), []);
+
+    const real = labExec(gateway);
+    const exec: Exec = {
+      run: (argv, options) =>
+        argv[0] === "ipset"
+          ? Promise.resolve({ code: COMMAND_MISSING, stdout: "", stderr: "ipset: not found" })
+          : real.run(argv, options),
+      open: (argv) => real.open(argv),
+      watch: (argv, onLine) => real.watch(argv, onLine),
+    };
+    const poorer = iptablesBackend(gateway, flavour, { exec });
+    const error = await assertRejects(() => poorer.check(plan));
+    assert(isRuleApplyError(error, "check"), `${error}`);
+    assertStringIncludes(error.message, "--exclude-cidr: 20000 prefixes need the program ipset");
+    const short = labPlan({
+      select: { ...labIntent().select, destinations: { include: [], exclude: prefixes(32) } },
+    });
+    await poorer.check(short);
+    await poorer.load(short, "intercept");
+    assertEquals(await differenceTexts(poorer, short), []);
+    assertEquals(await poorer.remove(), undefined);
   });
 }
