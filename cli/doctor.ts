@@ -4,7 +4,7 @@
  * @module
  */
 import { resolveIntent } from "../control/mod.ts";
-import { examine, isHealthy, renderText, reportOf, selfTest } from "../doctor/mod.ts";
+import { examine, isHealthy, renderText, reportOf, tryInterception } from "../doctor/mod.ts";
 import { EXIT, type ExitCode } from "./command.ts";
 import type { DoctorValues } from "./doctor_flags.ts";
 import { interceptionConfig } from "./interception_flags.ts";
@@ -14,7 +14,7 @@ export async function doctor(values: DoctorValues): Promise<ExitCode> {
   const config = interceptionConfig(values);
   const subject = { config, intent: await resolveIntent(config) };
   const findings = await examine(subject);
-  if (!values["no-self-test"]) findings.push(...await selfTest(subject));
+  if (!values["no-self-test"]) findings.push(...await tryInterception(subject));
   const report = reportOf(findings);
   console.log(values.json ? JSON.stringify(report, null, 2) : renderText(report).join("\n"));
   return isHealthy(findings) ? EXIT.ok : EXIT.failure;

@@ -79,10 +79,14 @@ export function parseIpRules(text: string, family: IpFamily): IpRuleFact[] {
 
 function describe(rule: Fields, read: (key: string) => string | undefined): string {
   const mask = read("fwmask");
+  const prefix = (key: "src" | "dst") => {
+    const length = read(`${key}len`);
+    return length === undefined ? read(key) : `${read(key)}/${length}`;
+  };
   return [
     ...("not" in rule ? ["not"] : []),
-    `from ${read("src") ?? "all"}`,
-    ...(rule["dst"] === undefined ? [] : [`to ${read("dst")}`]),
+    `from ${prefix("src") ?? "all"}`,
+    ...(rule["dst"] === undefined ? [] : [`to ${prefix("dst")}`]),
     ...(rule["fwmark"] === undefined
       ? []
       : [`fwmark ${read("fwmark")}${mask === undefined ? "" : `/${mask}`}`]),

@@ -6,7 +6,7 @@
 import type { BackendName } from "../nft/backend.ts";
 import { type Finding, finding, fine } from "./findings.ts";
 import type { HostFacts } from "./host_facts.ts";
-import { type Probe, PROBES } from "./probes.ts";
+import { NO_CGROUP, type Probe, PROBES } from "./probes.ts";
 import type { Subject } from "./subject.ts";
 
 const BACKENDS: readonly BackendName[] = ["nft", "iptables", "iptables-legacy"];
@@ -64,7 +64,7 @@ function judgeProbe(
   if (said === null) return fine(`features.${probe.id}`, `${probe.what}: works`);
   const found = `${probe.what}: ${shorten(said ?? "not tried")}`;
   const isNeeded = probe.isNeeded(subject.intent);
-  const text = { found, mend: probe.mend };
+  const text = { found, mend: mendOf(probe, said ?? "") };
   if (probe.backend === "all") {
     return isNeeded && probe.id === "route-4"
       ? finding("error", `features.${probe.id}`, {
@@ -88,6 +88,19 @@ function judgeProbe(
     ...text,
     breaks: isMissed ? `these rules cannot be managed by ${probe.backend}` : "",
   });
+}
+
+const PACKAGES = {
+  nft: "nftables",
+  iptables: "iptables",
+  "iptables-legacy": "iptables",
+  all: "iproute2",
+} as const;
+
+/** A module is of no use to a tool that is not there. */
+function mendOf({ backend, mend }: Probe, said: string): string {
+  if (/not installed|: not found/.test(said)) return `apt-get install ${PACKAGES[backend]}`;
+  return said.includes(NO_CGROUP) ? "mount -t cgroup2 none /sys/fs/cgroup" : mend;
 }
 
 function noScratch(): Finding {

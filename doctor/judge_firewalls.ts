@@ -21,10 +21,12 @@ export function judgeFirewalls(facts: HostFacts, subject: Subject): Finding[] {
 }
 
 function judgeUnread(facts: HostFacts): Finding[] {
-  const unread = facts.unread.map(({ what, said }) => `${what} (${said.split("\n")[0]})`);
-  if (unread.length === 0) return [fine("firewalls.read", "rules and routes of all tools could be read")];
+  if (facts.unread.length === 0) {
+    return [fine("firewalls.read", "rules and routes of all tools could be read")];
+  }
+  const unread = facts.unread.map(({ what }) => what).join(", ");
   return [finding("warning", "firewalls.read", {
-    found: `could not be read: ${unread.join("; ")}`,
+    found: `could not be read: ${unread} (${facts.unread[0]!.said.split("\n")[0]})`,
     breaks: "this judgement: other programs' rules that are in our way are not seen",
     mend: facts.isPrivileged ? "apt-get install nftables iproute2" : "sudo pellucid doctor",
   })];

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { formatPortRange, type PortRange } from "../net/mod.ts";
+import { formatPortRange, mergePortRanges, type PortRange } from "../net/mod.ts";
 import { type Finding, finding, fine } from "./findings.ts";
 import { ourTables } from "./ourselves.ts";
 import type { HostFacts } from "./host_facts.ts";
@@ -93,7 +93,7 @@ function judgePortRange({ sysctls }: HostFacts, subject: Subject): Finding[] {
       fine("ports.range", `our ports are outside of ip_local_port_range (${first} to ${last}), or reserved`),
     ];
   }
-  const ports = [...new Set([...reserved, ...exposed].map(formatPortRange))].join(",");
+  const ports = mergePortRanges([...reserved, ...exposed]).map(formatPortRange).join(",");
   return [finding("warning", "ports.range", {
     found: `${
       exposed.map(formatPortRange).join(", ")

@@ -8,5 +8,5 @@ export { examine } from "./examine.ts";
 export * from "./findings.ts";
 export { type Host, RealHost } from "./host.ts";
 export * from "./report.ts";
-export { selfTest } from "./self_test.ts";
+export { tryInterception } from "./interception_trial.ts";
 export type { Subject } from "./subject.ts";

@@ -39,10 +39,13 @@ const usesMacs = ({ select }: InterceptIntent) => names(select.macs);
 const usesCgroups = ({ select }: InterceptIntent) => names(select.cgroups);
 const isOpen = ({ onProxyDown }: InterceptIntent) => onProxyDown === "open";
 
+/** What is said where there is none. */
+export const NO_CGROUP = "no cgroup of version 2 below /sys/fs/cgroup";
+
 /** A cgroup that is there: the first below the root. */
 const FIND_CGROUP = "grep -q ' /sys/fs/cgroup cgroup2 ' /proc/self/mounts && " +
   'cgroup=$(cd /sys/fs/cgroup && ls -d */ | head -n 1) && cgroup=${cgroup%/} && [ -n "$cgroup" ] || ' +
-  '{ echo "no cgroup of version 2 below /sys/fs/cgroup"; exit 1; }';
+  `{ echo "${NO_CGROUP}"; exit 1; }`;
 
 function nft(
   id: string,
@@ -120,7 +123,7 @@ const NFT_PROBES: readonly Probe[] = [
     script: `${FIND_CGROUP}; nft "table inet probe_cgroup { ${OUTPUT} ` +
       `socket cgroupv2 level 1 \\"$cgroup\\" accept; }; }"`,
     isNeeded: usesCgroups,
-    mend: "mount -t cgroup2 none /sys/fs/cgroup",
+    mend: "modprobe nft_socket",
   },
   {
     id: "nft-owner-table",

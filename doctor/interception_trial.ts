@@ -34,7 +34,7 @@ const BYTES = 1_000;
 const SERVER = GATEWAY_LAB.servers.v4;
 
 /** Runs it. A failure is a finding, whatever its kind. */
-export async function selfTest(subject: Subject): Promise<Finding[]> {
+export async function tryInterception(subject: Subject): Promise<Finding[]> {
   let lab: Lab;
   try {
     lab = await gatewayLab();
