@@ -18,6 +18,7 @@ import type { PlanIssue } from "./check_plan.ts";
 import { ruleComment } from "./check_plan.ts";
 import { COMMAND_MISSING } from "./exec.ts";
 import { IpsetStore } from "./ipset_store.ts";
+import { formatCommands, iptablesCommands, RESTORE_FLAGS, type RestoreCommand } from "./iptables_commands.ts";
 import { compareIptables } from "./iptables_compare.ts";
 import { iptablesLimits, setOption } from "./iptables_limits.ts";
 import { type OwnRules, ownRules, parseSave, type SavedTable } from "./iptables_listing.ts";
@@ -36,14 +37,6 @@ export interface IptablesOptions extends BackendOptions {
   readonly ipv6: boolean;
 }
 
-/** A command and what it reads, as {@linkcode IptablesBackend.commands} gives them. */
-export interface RestoreCommand {
-  readonly argv: readonly string[];
-  readonly stdin: string;
-}
-
-/** Waits for other programs' lock (iptables-legacy) instead of failing. */
-const RESTORE_FLAGS = ["-w", "5", "--noflush"] as const;
 /** The lock may take 5 s, and some thousands of rules a while. */
 const RESTORE_TIMEOUT_MS = 30_000;
 
@@ -86,24 +79,12 @@ export class IptablesBackend implements Backend {
   }
 
   render(plan: Plan, phase: Phase): string {
-    return this.commands(plan, phase)
-      .map(({ argv, stdin }) => `# ${argv.join(" ")}\n${stdin}`)
-      .join("\n");
+    return formatCommands(this.commands(plan, phase));
   }
 
   /** What `load` runs where nothing of ours is there, in order. */
   commands(plan: Plan, phase: Phase): RestoreCommand[] {
-    const sets = ipsetsOf(plan, this.#families)
-      .map((set) => renderIpset(set, ipsetName(this.#options.tableName, set.name)));
-    const base = this.name === "iptables" ? "tables-nft-restore" : "tables-legacy-restore";
-    const rules = this.#families.map((family) => ({
-      argv: [`${family === 4 ? "ip" : "ip6"}${base}`, ...RESTORE_FLAGS],
-      stdin: renderRestore([], this.#render(plan, phase, family)),
-    }));
-    return [
-      ...(sets.length === 0 ? [] : [{ argv: ["ipset", "restore"], stdin: sets.join("") }]),
-      ...rules.filter(({ stdin }) => stdin !== ""),
-    ];
+    return iptablesCommands(this.name, plan, phase, this.#families, this.#options);
   }
 
   async check(plan: Plan): Promise<void> {

@@ -85,11 +85,15 @@ export function renderMatches(
   const asksSocketMark = matches.some(isSocketMark);
   for (const match of matches) {
     // The rule's match on the socket's mark looks the same socket up.
-    if (match.kind === "socket" && match.property === "transparent" && asksSocketMark) continue;
-    addMatch(match, context, conditions);
+    if (isTransparent(match) && asksSocketMark) continue;
+    addMatch(match, { ...context, isTransparent: matches.some(isTransparent) }, conditions);
   }
   if (protocols !== undefined) conditions.limitProtocols(protocols);
   return conditions.render(context.family);
+}
+
+function isTransparent(match: Match): boolean {
+  return match.kind === "socket" && match.property === "transparent";
 }
 
 /** Whether rendering it writes to the packet's mark. */
@@ -107,7 +111,11 @@ export function hex(value: number): string {
   return `0x${(value >>> 0).toString(16)}`;
 }
 
-function addMatch(match: Match, context: MatchContext, to: Conditions): void {
+function addMatch(
+  match: Match,
+  context: MatchContext & { readonly isTransparent: boolean },
+  to: Conditions,
+): void {
   const { family, marks } = context;
   switch (match.kind) {
     case "family":
@@ -155,7 +163,7 @@ function addMatch(match: Match, context: MatchContext, to: Conditions): void {
       to.choices.push([`-m cgroup --path ${restoreWord(match.path)}`]);
       break;
     case "mark":
-      to.choices.push([markWords(match.of, match.value, match.negate, marks.mask)]);
+      to.choices.push([markWords(match.of, match.value, match.negate, marks.mask, context.isTransparent)]);
       break;
     case "packetMark":
       to.choices.push([`-m mark --mark ${hex(match.match.value)}/${hex(match.match.mask)}`]);
@@ -230,15 +238,22 @@ function multiport(side: "destination" | "source", ports: readonly PortRange[]):
 
 /**
  * No match asks for a socket's mark. But xt_socket can give it to the packet, at once, so the next match of the same
- * rule sees it. It gives all of it, and only that of transparent sockets which are not wildcard listeners. A packet
- * of such a socket with another mark goes on with that mark, so plans ask this only of what comes from other hosts,
- * where no mark of ours is on a packet yet.
+ * rule sees it. It gives all of it. A packet of a socket with another mark goes on with that mark, so plans ask this
+ * only of what comes from other hosts, where no mark of ours is on a packet yet.
  */
-function markWords(of: "packet" | "flow" | "socket", value: number, negate: boolean, mask: number): string {
+function markWords(
+  of: "packet" | "flow" | "socket",
+  value: number,
+  negate: boolean,
+  mask: number,
+  isTransparent: boolean,
+): string {
   const sign = negate ? "! " : "";
   const wanted = `${hex(value)}/${hex(mask)}`;
   if (of === "flow") return `-m connmark ${sign}--mark ${wanted}`;
-  const restore = of === "socket" ? "-m socket --transparent --restore-skmark " : "";
+  // Without --nowildcard sockets that are bound to no address would not count.
+  const found = isTransparent ? "--transparent" : "--nowildcard";
+  const restore = of === "socket" ? `-m socket ${found} --restore-skmark ` : "";
   return `${restore}-m mark ${sign}--mark ${wanted}`;
 }
 

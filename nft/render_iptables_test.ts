@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "../tests/assert.ts";
 import { DEFAULT_KERNEL_NUMBERS, EVERYTHING, type InterceptIntent } from "./intent.ts";
+import { formatCommands, iptablesCommands } from "./iptables_commands.ts";
 import { iptablesLimits, setOption } from "./iptables_limits.ts";
 import { ownRules, parseSave } from "./iptables_listing.ts";
 import { renderMatches } from "./iptables_matches.ts";
@@ -200,6 +201,9 @@ Deno.test("renderMatches: a socket's mark is asked once", () => {
   assertEquals(words([TCP, { kind: "socket", property: "transparent" }, mark]), [
     "-p tcp -m socket --transparent --restore-skmark -m mark --mark 0x2000000/0x3000000",
   ]);
+  assertEquals(words([TCP, mark]), [
+    "-p tcp -m socket --nowildcard --restore-skmark -m mark --mark 0x2000000/0x3000000",
+  ]);
 });
 
 function many(count: number): string[] {
@@ -289,6 +293,20 @@ add x 2001:db8:4::/48
   const listing =
     "Name: a\nType: hash:net\nNumber of entries: 12\nMembers:\n\nName: b\nNumber of entries: 0\n";
   assertEquals([...parseIpsetCounts(listing)], [["a", 12], ["b", 0]]);
+});
+
+Deno.test("iptablesCommands: sets first, then each family by its own program; nothing for nothing", () => {
+  const set: AddressSet = { name: "dst_no_6_0123456789ab", family: 6, prefixes: many(33), why: "" };
+  const asks: Match = { kind: "addressSet", side: "destination", set: set.name };
+  const plan = planOf([{ ...MANGLE, rules: [rule("a", [asks], PASS)] }], [set]);
+  const programs = (name: "iptables" | "iptables-legacy", families: (4 | 6)[]) =>
+    iptablesCommands(name, plan, "intercept", families, LIFE).map(({ argv }) => argv[0]);
+  assertEquals(programs("iptables", [4, 6]), ["ipset", "iptables-nft-restore", "ip6tables-nft-restore"]);
+  assertEquals(programs("iptables-legacy", [4]), ["iptables-legacy-restore"]);
+  assertEquals(iptablesCommands("iptables", planOf([]), "intercept", [4, 6], LIFE), []);
+  const text = formatCommands(iptablesCommands("iptables", plan, "intercept", [6], LIFE));
+  assert(text.startsWith("# ipset restore\ncreate pellucid_dst_no_6_"), text);
+  assert(text.includes("\n\n# ip6tables-nft-restore -w 5 --noflush\n*mangle\n"), text);
 });
 
 Deno.test("what renders reads back as what it is", () => {

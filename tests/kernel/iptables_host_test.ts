@@ -107,6 +107,10 @@ for (const flavour of FLAVOURS) {
       "ip6tables -t filter: the jump from INPUT to pellucid_redirect_closed is missing",
       "chain pellucid_redirect_closed is missing",
     );
+    if (flavour === "iptables") {
+      await gateway.output(["nft", "flush", "ruleset"]);
+      await mend("iptables: our rules are missing", "ip6tables: our rules are missing");
+    }
     // The same jump twice, as after a foolish restore.
     const jump = (await gateway.output([`${program}-save`, "-t", "nat"])).split("\n")
       .find((line) => line.startsWith("-A OUTPUT") && line.includes("-j pellucid_"))!;
