@@ -13,6 +13,8 @@ import {
   isSyscallError,
   setReusePort,
   SO_MARK,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
   SOCK_DGRAM,
   type Socket,
   type SocketFactory,
@@ -22,6 +24,9 @@ import {
 } from "../ffi/mod.ts";
 import { ANY_V4, ANY_V6 } from "../net/mod.ts";
 import type { DnsListenerSettings } from "./settings.ts";
+
+/** A burst of queries waits here: some thousands, with what the kernel adds to each. */
+const RECEIVE_BUFFER_BYTES = 4 << 20;
 
 /**
  * Opens the listening socket of a family.
@@ -43,6 +48,7 @@ export function openListenerSocket(
       socket.setInt(SOL_IPV6, IPV6_V6ONLY, 1, "IPV6_V6ONLY");
       socket.setInt(SOL_IPV6, IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO");
     }
+    setReceiveBuffer(socket);
     if (bypassMark !== 0) socket.setInt(SOL_SOCKET, SO_MARK, bypassMark, "SO_MARK");
     socket.bind({ address: family === 4 ? ANY_V4 : ANY_V6, port });
     return socket;
@@ -53,5 +59,15 @@ export function openListenerSocket(
       if (name === "EAFNOSUPPORT" || name === "EADDRNOTAVAIL") return undefined;
     }
     throw error;
+  }
+}
+
+/** Up to net.core.rmem_max, and beyond it where we may: with CAP_NET_ADMIN in the first user namespace. */
+function setReceiveBuffer(socket: Socket): void {
+  socket.setInt(SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER_BYTES, "SO_RCVBUF");
+  try {
+    socket.setInt(SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES, "SO_RCVBUFFORCE");
+  } catch (error) {
+    if (!isSyscallError(error)) throw error;
   }
 }

@@ -1,0 +1,26 @@
+import { ConfigError, DEFAULT_SIDECAR } from "../config/mod.ts";
+import { assertEquals, assertThrows } from "../tests/assert.ts";
+import { checkOwner } from "./preflight.ts";
+import { StartError } from "./start_error.ts";
+
+const range = (first: number, last = first) => [{ first, last }];
+
+Deno.test("checkOwner: a proxy that cannot be marked runs as somebody who is exempt", () => {
+  checkOwner({ ...DEFAULT_SIDECAR, proxyUids: range(1337) }, 1337, 0);
+  checkOwner({ ...DEFAULT_SIDECAR, proxyUids: range(1000, 2000) }, 1500, 0);
+  checkOwner({ ...DEFAULT_SIDECAR, proxyGids: range(1337) }, 0, 1337);
+  checkOwner({ ...DEFAULT_SIDECAR, proxyUids: [{ name: "root" }] }, 0, 5);
+});
+
+Deno.test("checkOwner: anybody else is told how to become one", () => {
+  for (
+    const sidecar of [DEFAULT_SIDECAR, { ...DEFAULT_SIDECAR, proxyUids: range(1336), proxyGids: range(1337) }]
+  ) {
+    const error = assertThrows(() => checkOwner(sidecar, 1337, 1336), StartError);
+    assertEquals([error.code, error.hint?.includes("--proxy-uid 1337")], ["not-permitted", true]);
+  }
+  assertThrows(
+    () => checkOwner({ ...DEFAULT_SIDECAR, proxyUids: [{ name: "nobody-at-all" }] }, 0, 0),
+    ConfigError,
+  );
+});
