@@ -6,6 +6,7 @@
 import type { FoundRules } from "./backend_options.ts";
 import type { Exec, ExecResult } from "./exec.ts";
 import { isLiving } from "./living_process.ts";
+import { STATE_CHAIN } from "./render_nft.ts";
 import { isExecResult, isOurs, readTables, tableState } from "./table_listing.ts";
 
 /** The tables, or what nft said when it could not tell. */
@@ -21,6 +22,7 @@ export async function findNftRules(exec: Exec): Promise<FoundRules[] | ExecResul
         tableName: table.name,
         isInUse: table.isOwned || (by !== null && await isLiving(by, exec)),
         isKept: !table.isOwned && by === null,
+        hasRules: table.chains.some(({ name }) => name !== STATE_CHAIN),
         sysctls: state?.sysctls ?? [],
         remove: async () => {
           const result = await exec.run(["nft", "delete", "table", "inet", table.name]);

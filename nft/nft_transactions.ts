@@ -77,7 +77,10 @@ export function renderSetsDeleted(table: TableName, names: readonly string[]): s
   return names.map((set) => `delete set inet ${table.tableName} ${set}`).join("\n");
 }
 
-/** Makes a set if it is not there yet, and adds these of its elements; `anew`: and no others. */
+/**
+ * Makes a set if it is not there yet, and adds these of its elements; `anew`: and no others. As part of what the set
+ * is, because for `add element` nft first reads back all that is in the table's sets.
+ */
 export function renderElements(
   table: TableName,
   set: AddressSet,
@@ -85,10 +88,10 @@ export function renderElements(
   anew: boolean,
 ): string {
   const name = `inet ${table.tableName} ${set.name}`;
+  const type = renderSetType(set);
   return [
-    `add set ${name} { ${renderSetType(set)} }`,
-    ...(anew ? [`flush set ${name}`] : []),
-    `add element ${name} { ${prefixes.join(", ")} }`,
+    ...(anew ? [`add set ${name} { ${type} }`, `flush set ${name}`] : []),
+    `add set ${name} { ${type} elements = { ${prefixes.join(", ")} }; }`,
   ].join("\n");
 }
 

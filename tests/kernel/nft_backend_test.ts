@@ -32,6 +32,9 @@ for (const hold of HOLDS) {
     assertEquals((await backend.differences(plan, "drain")).map(({ kind }) => kind), ["table"]);
     assertEquals(await backend.remove(), undefined);
     assertEquals(await backend.remove(), undefined);
+    assertEquals((await exec.run(["nft", "list", "chains"])).stdout.includes("hook"), false);
+    assertEquals(await backend.differences({ ...plan, chains: [], sets: [] }, "intercept"), []);
+    assertEquals((await backend.differences(plan, "intercept")).map(({ kind }) => kind), ["table"]);
     await backend.close();
     assertEquals(await listing(exec), "");
   });
@@ -108,7 +111,8 @@ for (const [command, kind, words] of TAMPERING) {
     const result = await exec.run(["nft", command.replace("HANDLE", handle)]);
     assertEquals(result.code, 0, result.stderr);
     const [found] = await nftBackend(exec, "plain").differences(plan, "intercept");
-    assertEquals(found?.kind, kind);
+    assert(found !== undefined);
+    assertEquals(found.kind, kind);
     assertStringIncludes(found.message, words);
     // A fresh process, and one that knows the table from before.
     for (const mender of [nftBackend(exec, "plain"), backend]) {
