@@ -15,7 +15,7 @@ import type { Evaluation, Hook, RuleName, RuleStep, Step } from "./evaluation.ts
 import { LocalAddresses, loopbackAddress } from "./local_addresses.ts";
 import type { Flow, FoundSocket, Packet, PacketHost } from "./packet.ts";
 import { matchHolds, type PacketHere, type Surroundings } from "./packet_matches.ts";
-import type { BaseChain, Chain, IpRule, Plan, Rule } from "./plan.ts";
+import type { BaseChain, Chain, IpRule, Plan, Rule, Verdict } from "./plan.ts";
 
 /** What `plan` does to `packet` on `host`. Total and deterministic. */
 export function evaluate(plan: Plan, packet: Packet, host: PacketHost): Evaluation {
@@ -199,15 +199,25 @@ class Walk {
       if (!step.done) continue;
       if (rule.verdict.kind === "goto") return this.#follow(rule.verdict.chain, hook, oneOf, steps);
       if (rule.verdict.kind === "spread") return this.#spread(rule.verdict.chains, hook, steps);
-      return { step, ports: "port" in rule.verdict ? [rule.verdict.port] : [] };
+      return { step, ports: this.#portsOf(rule.verdict) };
     }
     return undefined;
   }
 
   #stepOf(chain: Chain, { id, why, verdict }: Rule, hook: Hook, oneOf: readonly string[]): RuleStep {
-    const needsListener = verdict.kind === "tproxy" || verdict.kind === "tproxyDatagram";
-    const done = !needsListener || this.#host.proxy === "up";
+    const needsSocket = verdict.kind === "tproxy" || verdict.kind === "tproxyDatagram";
+    const done = !needsSocket || (this.#connected()?.transparent ?? this.#host.proxy === "up");
     return { kind: "rule", hook, chain: chain.name, rule: id, why, verdict, done, oneOf };
+  }
+
+  /** The packet's own connection: TPROXY looks for it before it looks for a listener. */
+  #connected(): FoundSocket | null {
+    return this.#packet.socket?.wildcard === false ? this.#packet.socket : null;
+  }
+
+  #portsOf(verdict: Verdict): number[] {
+    if (!("port" in verdict)) return [];
+    return verdict.kind !== "redirect" && this.#connected() !== null ? [] : [verdict.port];
   }
 
   #follow(name: string, hook: Hook, oneOf: readonly string[], steps: Step[]): Decision | undefined {
