@@ -11,7 +11,7 @@
 import type { Hold } from "./backend.ts";
 import { COMMENT_BYTES } from "./check_plan.ts";
 import { contentHash } from "./content_hash.ts";
-import { type NftChain, nftChains } from "./nft_rules.ts";
+import { type NftChain, nftChains, setsAskedFor } from "./nft_rules.ts";
 import type { AddressSet, Phase, Plan } from "./plan.ts";
 import { COMMENT_PREFIX, formatState, type RulesState, splitState } from "./state_comment.ts";
 
@@ -34,7 +34,7 @@ export function renderNft(plan: Plan, phase: Phase, hold: Hold): string {
     `table inet ${name} {`,
     ...(hold === "owner" ? ["\tflags owner"] : []),
     `\tcomment "${TABLE_COMMENT}"`,
-    ...plan.sets.map(renderSet),
+    ...setsAskedFor(plan, phase).map(renderSet),
     "\t# Met by no packet: says what is loaded.",
     renderStateChain({ phase, hash: planHash(plan, phase), by: null, sysctls: [] }),
     renderChains(plan, phase),
