@@ -110,7 +110,6 @@ function takes(plan: Plan, rule: Rule): boolean {
   switch (rule.verdict.kind) {
     case "pass":
     case "drop":
-    case "rememberFlow":
     case "zone":
     case "untrack":
       return false;

@@ -141,8 +141,6 @@ function verdictText(verdict: Verdict): string {
       return `its destination becomes this host's port ${verdict.port}`;
     case "intercept":
       return `marked, to be delivered to this host${verdict.remember ? "; its flow is remembered" : ""}`;
-    case "rememberFlow":
-      return `left alone; its flow is given the mark ${hex(verdict.mark)}`;
     case "zone":
       return `tracked in conntrack zone ${verdict.zone}`;
     case "untrack":

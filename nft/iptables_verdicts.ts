@@ -85,15 +85,6 @@ export function renderVerdict(verdict: Verdict, context: VerdictContext): Target
     }
     case "intercept":
       return interceptTarget(verdict, context);
-    case "rememberFlow":
-      return through(
-        context,
-        `FLOW_${verdict.mark.toString(16)}`,
-        "Marks the flow and leaves the packet alone.",
-        [
-          flowMark(marks, verdict.mark),
-        ],
-      );
     case "zone": {
       const name = `ZONE_${verdict.zone}${context.isMarked ? "_0" : ""}`;
       return through(context, name, "Tracks apart.", [

@@ -182,8 +182,6 @@ function renderVerdict(rule: Rule, context: MatchContext): string {
       return `redirect to :${verdict.port}`;
     case "intercept":
       return renderIntercept(verdict, marks);
-    case "rememberFlow":
-      return `${mark("ct", marks.mask, verdict.mark)} accept`;
     case "zone":
       return `ct zone set ${verdict.zone} accept`;
     case "untrack":

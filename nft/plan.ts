@@ -183,8 +183,6 @@ export type Verdict =
   | { readonly kind: "redirect"; readonly port: number }
   /** Mark the packet for local delivery; `remember`: the whole flow; `fromHere`: say so in the mark. */
   | { readonly kind: "intercept"; readonly remember: boolean; readonly fromHere: boolean }
-  /** Give its flow that mark and leave the packet alone. */
-  | { readonly kind: "rememberFlow"; readonly mark: number }
   /** Track its connection apart from others with the same five-tuple. */
   | { readonly kind: "zone"; readonly zone: number }
   /** Keep it, and what it would begin or answer, from connection tracking and NAT. */

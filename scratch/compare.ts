@@ -99,5 +99,5 @@ const WEIGHTS = [
   ["tproxy", "tproxyDatagram"],
   ["redirect"],
   ["intercept"],
-  ["pass", "rememberFlow"],
+  ["pass"],
 ] as const;

@@ -81,7 +81,6 @@ const INTERCEPTING: readonly [Match[], Verdict][] = [
   [[UDP], { kind: "tproxyDatagram", port: 7870, whole: null }],
   [[TCP], { kind: "intercept", remember: true, fromHere: true }],
   [[TCP], { kind: "intercept", remember: false, fromHere: false }],
-  [[], { kind: "rememberFlow", mark: 0x01000000 }],
   [[UDP], { kind: "spread", family: 4, chains: ["last", "last"] }],
   [[UDP], { kind: "spread", family: 6, chains: ["last", "last"] }],
   [[], { kind: "goto", chain: "last" }],

@@ -118,7 +118,6 @@ export function everyPlan(): Plan {
       rule("intercept-r", [tcp], { kind: "intercept", remember: true, fromHere: false }),
       rule("intercept-h", [tcp], { kind: "intercept", remember: false, fromHere: true }),
       rule("intercept-rh", [tcp], { kind: "intercept", remember: true, fromHere: true }),
-      rule("remember", [udp], { kind: "rememberFlow", mark: 0x03000000 }),
     ]),
     base("nat_in", { type: "nat", hook: "prerouting", priority: "dstnat" }, [
       ...passes([ANYWHERE, TRACKED, INCOMING]),
