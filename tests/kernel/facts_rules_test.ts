@@ -32,7 +32,7 @@ function echoOnce(port: number, address: string = servers.v4): ClientSpec {
 
 async function apply(lab: Lab, plan: Plan): Promise<AppliedRules> {
   const exec = labExec(lab.host("gateway"));
-  return await applyPlan(plan, { exec, host: await detectHost(exec), hold: "owner" });
+  return await applyPlan(plan, { exec, host: await detectHost(exec), backend: "nft", keep: "process" });
 }
 
 labTest("fact: with SYN cookies a connection has no socket to follow, and TPROXY loses it", async () => {
@@ -161,7 +161,12 @@ labTest("fact: what is ours can be removed by hand, by table name and protocol n
   const exec = labExec(gateway);
   const foreign = "from all lookup main pref 4242 protocol 42".split(" ");
   await gateway.output(["ip", "rule", "add", ...foreign]);
-  await applyPlan(gatewayPlan({ source: "keep" }), { exec, host: await detectHost(exec), hold: "plain" });
+  await applyPlan(gatewayPlan({ source: "keep" }), {
+    exec,
+    host: await detectHost(exec),
+    backend: "nft",
+    keep: "kept",
+  });
   await gateway.output(["nft", "delete", "table", "inet", "pellucid"]);
   for (const family of ["-4", "-6"]) {
     await gateway.output(["ip", family, "rule", "flush", "protocol", "173"]);

@@ -80,7 +80,8 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     const rules = await applyPlan(gatewayPlan({ tcp }), {
       exec,
       host: await detectHost(exec),
-      hold: "owner",
+      backend: "nft",
+      keep: "process",
     });
     assertEquals((await before.results()).map((result) => result.received), [2000, 2000, 2000, 2000]);
     assertEquals((await inbound.results()).map((result) => result.received), [2000, 2000]);
@@ -139,7 +140,8 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     await using rules = await applyPlan(gatewayPlan({ tcp, source: "keep" }), {
       exec,
       host: facts,
-      hold: "owner",
+      backend: "nft",
+      keep: "process",
     });
     await using run = lab.host("client").startClients([
       longConnection(servers.v4, echo.port),
@@ -181,7 +183,8 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     await using rules = await applyPlan(gatewayPlan({ tcp, from: [], local: true }), {
       exec,
       host: await detectHost(exec),
-      hold: "owner",
+      backend: "nft",
+      keep: "process",
     });
     const untouched = [
       shortConnection(gateway.v4, onGateway.port),
@@ -235,7 +238,12 @@ labTest(
     const exec = labExec(lab.host("gateway"));
     const plan = gatewayPlan();
     const specs = [shortConnection(servers.v4, echo.port), shortConnection(servers.v6, echo.port)];
-    const rules = await applyPlan(plan, { exec, host: await detectHost(exec), hold: "owner" });
+    const rules = await applyPlan(plan, {
+      exec,
+      host: await detectHost(exec),
+      backend: "nft",
+      keep: "process",
+    });
     assertEquals(await connectAll(lab, "client", specs), Array(2).fill("connected 1000"));
     const seen = [host((await echo.nextOpened()).peer), host((await echo.nextOpened()).peer)];
     assertEquals(seen.sort(), [client.v4, `[${client.v6}]`].sort());

@@ -4,13 +4,7 @@
  *
  * @module
  */
-import {
-  type AppliedRules,
-  applyPlan,
-  DEFAULT_KERNEL_NUMBERS,
-  detectHost,
-  type InterceptIntent,
-} from "../../nft/mod.ts";
+import { type AppliedRules, applyPlan, DEFAULT_KERNEL_NUMBERS, detectHost } from "../../nft/mod.ts";
 import {
   type ClientSocket,
   DatagramClient,
@@ -19,6 +13,7 @@ import {
   type LabHost,
   type ReceivedDatagram,
 } from "../lab/mod.ts";
+import type { IntentChanges } from "../fixtures/intents.ts";
 import { gatewayPlan, labExec, RELAY_PORT } from "./nft_lab.ts";
 
 const { client, gateway, secondClient, servers } = GATEWAY_LAB;
@@ -60,10 +55,10 @@ export const FAMILIES = [
 ] as const;
 
 /** Applies the rules of a plan for UDP as well as TCP, unless `changes` says otherwise, in the gateway. */
-export async function applyUdp(lab: Lab, changes: Partial<InterceptIntent>): Promise<AppliedRules> {
+export async function applyUdp(lab: Lab, changes: IntentChanges): Promise<AppliedRules> {
   const exec = labExec(lab.host("gateway"));
   const plan = gatewayPlan({ udp: "tproxy", ...changes });
-  return await applyPlan(plan, { exec, host: await detectHost(exec), hold: "owner" });
+  return await applyPlan(plan, { exec, host: await detectHost(exec), backend: "nft", keep: "process" });
 }
 
 /**
