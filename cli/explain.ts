@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { explainRuleFailure, planFor, StartError } from "../control/mod.ts";
+import { planFor, StartError } from "../control/mod.ts";
 import { ourselves } from "../demo/ourselves.ts";
 import { evaluate } from "../nft/evaluate.ts";
 import type { Evaluation } from "../nft/evaluation.ts";
@@ -51,7 +51,7 @@ async function proven(
   try {
     return await tryLive({ plan, packet, host, predicted, backend, sender: ourselves(...SENDER) });
   } catch (error) {
-    if (!(error instanceof ScratchError)) throw explainRuleFailure(error);
+    if (!(error instanceof ScratchError)) throw error;
     const hint =
       "without --live nothing but this program is asked; unshare, nsenter and ip are needed for it";
     throw new StartError("rules-failed", `--live: ${error.message}`, hint, { cause: error });

@@ -7,7 +7,14 @@
  * @module
  */
 import type { Evaluation, RuleName } from "../nft/evaluation.ts";
-import { type BackendName, type Exec, type ExecSession, openBackend, type Plan } from "../nft/mod.ts";
+import {
+  type BackendName,
+  type Exec,
+  type ExecSession,
+  isRuleApplyError,
+  openBackend,
+  type Plan,
+} from "../nft/mod.ts";
 import type { Packet, PacketHost } from "../nft/packet.ts";
 import { renderRoutes } from "../nft/render_route.ts";
 import { applySysctls } from "../nft/sysctls.ts";
@@ -47,7 +54,7 @@ const SENDER_START_MS = 20_000;
 /**
  * Sends the packet and holds what the kernel did against what was predicted.
  *
- * @throws {ScratchError} when it cannot be tried here. @throws {RuleApplyError} when the rules cannot be loaded.
+ * @throws {ScratchError} when it cannot be tried here.
  */
 export async function tryLive(request: LiveRequest): Promise<Comparison> {
   const reason = unsendable(request.packet) ?? unloadable(request.plan);
@@ -122,7 +129,15 @@ class Trial {
     });
     const issues = backend.unsupported(plan);
     if (issues.length > 0) throw new ScratchError(issues.map(({ message }) => message).join("; "));
-    await backend.load(plan, "intercept");
+    try {
+      await backend.load(plan, "intercept");
+    } catch (error) {
+      if (!isRuleApplyError(error)) throw error;
+      // Without root there are no other users in a namespace, and iptables refuses rules about users who are not.
+      throw new ScratchError(`the rules cannot be loaded in a scratch namespace: ${error.message}`, {
+        cause: error,
+      });
+    }
     if (host.proxy === "up") await this.#order({ do: "listen", ports: portsOf(plan) });
     return async () => (await backend.counters(plan)).filter(({ packets }) => packets > 0);
   }

@@ -1,8 +1,9 @@
 /**
  * A throw-away network namespace: where rules and packets can be tried without touching this machine.
  *
- * It is held by a shell that reads a pipe of ours, so it is gone when we are, however we end. Root gets one with
- * all users in it; others get a user namespace as well, in which they are root and nobody else is there.
+ * It is held by a shell that reads a pipe of ours and is process 1 in there, so all of it is gone when we are, however
+ * we end. Root gets one with all users in it; others get a user namespace as well, in which they are root and nobody
+ * else is there.
  *
  * @module
  */
@@ -13,7 +14,7 @@ export class ScratchError extends Error {
   override readonly name = "ScratchError";
 }
 
-const READY = /^ready (\d+)$/m;
+const READY = /^holder (\d+)\nready$/m;
 
 /** Runs programs in the namespace; it goes when this is disposed of. */
 export class ScratchNamespace implements AsyncDisposable {
@@ -31,12 +32,14 @@ export class ScratchNamespace implements AsyncDisposable {
     const host = new HostExec();
     const said: string[] = [];
     for (const userNamespace of [false, true]) {
-      // Killed with unshare: a shell whose input ends goes by itself.
-      const flags = userNamespace ? "-Urnm" : "-nm";
-      const holder = host.open(["unshare", flags, "sh"]);
+      // After the user namespace, and not with it: xt_proto_init gives /proc/net/ip_tables_names to the namespace's
+      // root, whom nobody knows before it has its uid map. unshare itself stays outside of the process namespace, so
+      // its number is one that nsenter knows.
+      const script = 'echo "holder $$"; exec unshare -nmpf --kill-child --mount-proc sh';
+      const holder = host.open([...(userNamespace ? ["unshare", "-Ur"] : []), "sh", "-c", script]);
       // A /run of its own: no lock or named namespace of the machine's is met.
       const reply = await holder.exchange(
-        'mount -t tmpfs tmpfs /run && echo "ready $$"',
+        "mount -t tmpfs tmpfs /run && echo ready",
         ({ stdout, stderr }) => READY.test(stdout) || stderr !== "",
       );
       const pid = READY.exec(reply.stdout)?.[1];
@@ -65,6 +68,7 @@ function entering(pid: string, userNamespace: boolean): string[] {
     ...(userNamespace ? [`--user=${namespaces}/user`, "--preserve-credentials"] : []),
     `--net=${namespaces}/net`,
     `--mount=${namespaces}/mnt`,
+    `--pid=${namespaces}/pid_for_children`,
     // Entering a mount namespace leaves the working directory at its root; and no look for a newer Deno from there.
     ...["env", `--chdir=${Deno.cwd()}`, "DENO_NO_UPDATE_CHECK=1"],
   ];

@@ -269,7 +269,11 @@ labTest("explain --live: a user of this host is told apart where there are users
       const { agrees, text } = await live;
       assert(agrees, text.join("\n"));
       assertStringIncludes(text[0]!, "tcp_out_new/not-uid");
-    } else await assertRejects(() => live, ScratchError, "nobody here may be uid 1000");
+    } else {
+      // xt_owner knows only users that the namespace has; nft's skuid is a number.
+      const refused = backend === "nft" ? "nobody here may be uid 1000" : "cannot be loaded";
+      await assertRejects(() => live, ScratchError, refused);
+    }
   }
 });
 
