@@ -30,8 +30,9 @@ export async function runProbes(host: Host): Promise<ProbeResults> {
 
 function renderProbeScript(): string {
   return [
-    // A /run of its own, for the lock file of iptables-legacy. Nothing that is mounted here is seen outside.
-    "mount -t tmpfs tmpfs /run || exit 1",
+    // A /run of its own, for the lock file of iptables-legacy. Nothing that is mounted here is seen outside; but
+    // without -n mount(8) itself makes a folder in the host's /run.
+    "mount -n -t tmpfs tmpfs /run || exit 1",
     "ip link set lo up || exit 1",
     `echo ${READY}`,
     ...PROBES.map(({ id, script }) =>
