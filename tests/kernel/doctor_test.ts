@@ -11,11 +11,10 @@ import { gatewayLab, type LabHost, labTest, type RunOptions } from "../lab/mod.t
 
 const PROGRAM = new URL("../../mod.ts", import.meta.url).pathname;
 
-/** All of what could be changed by looking. */
+/** All of what could be changed by looking; without counters and times. */
 const STATE = [
-  "nft list ruleset",
-  "iptables-legacy-save",
-  "ip6tables-legacy-save",
+  "nft -s list ruleset",
+  "{ iptables-legacy-save; ip6tables-legacy-save; } | sed -e '/^#/d' -e 's/\\[.*\\]//'",
   "ip -4 rule; ip -6 rule",
   "ip -4 route show table all; ip -6 route show table all",
   "cat /proc/sys/net/ipv4/conf/*/* /proc/sys/net/ipv4/* 2>/dev/null",
