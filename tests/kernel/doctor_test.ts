@@ -149,7 +149,9 @@ labTest("doctor: names who has our ports, marks and places, and its own commands
   await using squatter = await gateway.serve({ kind: "mute", port: 7870 });
   await gateway.output(["ip", "-batch", "-"], {
     stdin: [
-      "rule add not fwmark 0xca6c lookup 51820 pref 80",
+      "rule add fwmark 0x1000000/0x3000000 iif lan0 lookup 7873 pref 90 protocol 173",
+      // As wg-quick does it: without a preference the kernel puts it before all others.
+      "rule add not fwmark 0xca6c lookup 51820",
       "rule add fwmark 0x1000000/0xff000000 lookup 100 pref 6000",
       "route add local default dev lo table 7873",
       "",
@@ -174,6 +176,10 @@ labTest("doctor: names who has our ports, marks and places, and its own commands
     "warning neighbours.proxies",
     "warning ports.dns",
   ]);
+  assertStringIncludes(
+    pick(report, "numbers.preference")!.found,
+    "89: not from all fwmark 0xca6c lookup 51820",
+  );
   assertStringIncludes(pick(report, "ports.ours")!.found, `tcp [::]:7870 by deno (pid `);
   assertStringIncludes(pick(report, "ports.dns")!.found, "udp 0.0.0.0:53 by deno (pid ");
   assertStringIncludes(pick(report, "neighbours.proxies")!.found, "tcp dport 80 redirect to :3128");
