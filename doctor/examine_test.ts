@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import { examine } from "./examine.ts";
-import { hostWith, namesOf, subjectOf, unwell } from "./examine_world.ts";
+import { hostWith, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 import { renderText, reportOf } from "./report.ts";
 
 Deno.test("examine: on a host where all is well there is nothing to say", async () => {

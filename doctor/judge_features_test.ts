@@ -1,6 +1,6 @@
 import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import { examine } from "./examine.ts";
-import { hostWith, namesOf, subjectOf, unwell } from "./examine_world.ts";
+import { hostWith, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 import { parseProbeOutput } from "./run_probes.ts";
 
 Deno.test("features: one tool that can do it all is enough", async () => {

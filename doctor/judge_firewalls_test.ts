@@ -1,7 +1,7 @@
 import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
-import { type Changes, namesOf, subjectOf, unwell } from "./examine_world.ts";
+import { type Changes, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 import type { Finding } from "./findings.ts";
-import { FIREWALLD_RULESET, ROUTER_RULESET, UFW_SAVE } from "./neighbour_listings.ts";
+import { FIREWALLD_RULESET, ROUTER_RULESET, UFW_SAVE } from "../tests/fixtures/neighbour_listings.ts";
 
 const NFT = "nft -s -t list ruleset";
 const ufw = (text: string): Changes => ({

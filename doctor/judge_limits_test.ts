@@ -1,5 +1,5 @@
 import { assert, assertEquals } from "../tests/assert.ts";
-import { type Changes, namesOf, subjectOf, unwell } from "./examine_world.ts";
+import { type Changes, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 import { neededFds } from "./judge_limits.ts";
 
 const limits = (hard: string) => ({

@@ -1,5 +1,5 @@
 import { assertEquals } from "../tests/assert.ts";
-import { type Changes, namesOf, subjectOf, unwell } from "./examine_world.ts";
+import { type Changes, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 
 const lo = { ifname: "lo", flags: ["UP"], addr_info: [{ family: "inet" }, { family: "inet6" }] };
 const lan0 = { ifname: "lan0", flags: ["UP"], addr_info: [{ family: "inet" }] };

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertStringIncludes } from "../tests/assert.ts";
-import { type Changes, namesOf, PLAIN_RULES, subjectOf, unwell } from "./examine_world.ts";
-import { DOCKER_SAVE, FIREWALLD_RULESET, KUBERNETES_SAVE } from "./neighbour_listings.ts";
+import { type Changes, namesOf, PLAIN_RULES, subjectOf, unwell } from "../tests/doctor_world.ts";
+import { DOCKER_SAVE, FIREWALLD_RULESET, KUBERNETES_SAVE } from "../tests/fixtures/neighbour_listings.ts";
 
 const NFT = "nft -s -t list ruleset";
 /** As one program of that kind prints it. */

@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
-import { type Changes, namesOf, PLAIN_RULES, subjectOf, unwell } from "./examine_world.ts";
+import { type Changes, namesOf, PLAIN_RULES, subjectOf, unwell } from "../tests/doctor_world.ts";
 import { markUses } from "./mark_uses.ts";
 
 const RULE_LIST = "ip -N -d -j -4 rule list";

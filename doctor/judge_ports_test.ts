@@ -1,5 +1,5 @@
 import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
-import { type Changes, namesOf, subjectOf, unwell } from "./examine_world.ts";
+import { type Changes, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 
 const HEAD =
   "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";

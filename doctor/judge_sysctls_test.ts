@@ -1,5 +1,5 @@
 import { assertEquals } from "../tests/assert.ts";
-import { type Changes, namesOf, PLAIN_RULES, subjectOf, unwell } from "./examine_world.ts";
+import { type Changes, namesOf, PLAIN_RULES, subjectOf, unwell } from "../tests/doctor_world.ts";
 import type { Subject } from "./subject.ts";
 
 const conf = (name: string, setting: string) => `net/ipv4/conf/${name}/${setting}`;

@@ -5,7 +5,7 @@
  * @module
  */
 import type { DoctorReport, Finding } from "../../doctor/mod.ts";
-import { DOCKER_SAVE, FIREWALLD_RULESET, UFW_SAVE } from "../../doctor/neighbour_listings.ts";
+import { DOCKER_SAVE, FIREWALLD_RULESET, UFW_SAVE } from "../fixtures/neighbour_listings.ts";
 import { assert, assertEquals, assertStringIncludes } from "../assert.ts";
 import { gatewayLab, type LabHost, labTest, type RunOptions } from "../lab/mod.ts";
 

@@ -5,10 +5,10 @@
  */
 import { defaultRunConfig, type RunConfig } from "../config/mod.ts";
 import { DEFAULT_KERNEL_NUMBERS, EVERYTHING, type InterceptIntent } from "../nft/intent.ts";
-import { examine } from "./examine.ts";
-import { FakeHost, type FakeHostOptions } from "./fake_host.ts";
-import type { Finding } from "./findings.ts";
-import type { Subject } from "./subject.ts";
+import { examine } from "../doctor/examine.ts";
+import { FakeHost, type FakeHostOptions } from "../doctor/fake_host.ts";
+import type { Finding } from "../doctor/findings.ts";
+import type { Subject } from "../doctor/subject.ts";
 
 /** A gateway's run, unless `changes` says otherwise. */
 export function subjectOf(changes: Partial<InterceptIntent & Pick<RunConfig, "rules">> = {}): Subject {
