@@ -19,6 +19,10 @@ export interface PlanIssue {
 export const COMMENT_BYTES = 127;
 /** iptables has 28 bytes for a chain's name (XT_EXTENSION_MAXNAMELEN), which the table's name begins. */
 const CHAIN_NAME_BYTES = 17;
+/** Without dots, which name the helper chains of nft. */
+const CHAIN_NAME = /^[a-z]\w*$/;
+/** Says in an nft table what is loaded (render_nft.ts). */
+const STATE_CHAIN = "state";
 
 /** All that is wrong with `plan`; empty when it may be applied. */
 export function checkPlan(plan: Plan): PlanIssue[] {
@@ -36,6 +40,11 @@ function checkStructure(plan: Plan): PlanIssue[] {
     if (names.has(chain.name)) issues.push(broken(chain.name, "two chains of this name"));
     if (chain.name.length > CHAIN_NAME_BYTES) {
       issues.push(broken(chain.name, `${chain.name.length} bytes, at most ${CHAIN_NAME_BYTES} wanted`));
+    }
+    if (!CHAIN_NAME.test(chain.name) || chain.name === STATE_CHAIN) {
+      issues.push(
+        broken(chain.name, "not a chain's name: letters, digits and _ wanted, and not the name of nft's own"),
+      );
     }
     names.add(chain.name);
     const ids = new Set<string>();
