@@ -1,21 +1,11 @@
-import { buildPlan, DEFAULT_KERNEL_NUMBERS, detectHost, type InterceptIntent } from "../nft/mod.ts";
+import { buildPlan, detectHost } from "../nft/mod.ts";
 import { FakeExec } from "../nft/fake_exec.ts";
 import { assertInstanceOf, assertStringIncludes, assertThrows } from "../tests/assert.ts";
+import { intentWith } from "../tests/fixtures/intents.ts";
 import { requireHost } from "./rule_failure.ts";
 import { StartError } from "./start_error.ts";
 
-const INTENT: InterceptIntent = {
-  tcp: "tproxy",
-  udp: "tproxy",
-  udpPorts: [],
-  udpWorkers: 2,
-  from: ["lan0"],
-  local: false,
-  port: 7870,
-  source: "own",
-  otherInterfaces: [],
-  ...DEFAULT_KERNEL_NUMBERS,
-};
+const INTENT = intentWith({ udp: "tproxy", udpWorkers: 2, from: ["lan0"] });
 
 Deno.test("requireHost: what the kernel lacks, and the flags that do without it", async () => {
   const cases = [

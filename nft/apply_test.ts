@@ -1,16 +1,15 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../tests/assert.ts";
-import { APPLY_CASES } from "../tests/kernel/nft_apply_cases.ts";
+import { applyCases } from "../tests/kernel/nft_apply_cases.ts";
 import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
 import { applyPlan } from "./apply.ts";
 import { cleanup } from "./cleanup.ts";
 import { detectHost, missingAddresses } from "./detect.ts";
 import { FakeExec } from "./fake_exec.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
-import { planForHost, verifyPlan } from "./verify.ts";
 
 const INTERFACES = ["lan0", "wan0"];
 
-for (const { name, run } of APPLY_CASES) {
+for (const { name, run } of applyCases("nft")) {
   Deno.test(`fake host: ${name}`, () => run(new FakeExec({ interfaces: INTERFACES })));
 }
 
@@ -18,16 +17,16 @@ Deno.test("applyPlan: a host without IPv6 gets the IPv4 half", async () => {
   const exec = new FakeExec({ interfaces: INTERFACES, ipv6: false });
   const host = await detectHost(exec);
   assertEquals(host.findings.map(({ code }) => code), ["no-ipv6"]);
-  await using _rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
-  assertEquals(await verifyPlan(planForHost(gatewayPlan(), host), exec), []);
-  assertEquals((await verifyPlan(gatewayPlan(), exec)).map(({ kind }) => kind), ["table", "route", "route"]);
+  await using rules = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
+  assertEquals(await rules.heal(), []);
+  assertEquals((await exec.run(["ip", "-N", "-d", "-j", "-6", "rule", "list"])).stdout, "[]");
 });
 
 Deno.test("applyPlan: without owner tables the table is a plain one", async () => {
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["flags owner"] });
   const host = await detectHost(exec);
   assertEquals(host.findings.map(({ code }) => code), ["no-owner-tables"]);
-  await using rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  await using rules = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
   assertEquals(rules.hold, "plain");
 });
 
@@ -48,7 +47,7 @@ Deno.test("applyPlan: says what the host lacks, and only when the plan needs it"
     const host = await detectHost(exec);
     assert(host.findings.some((finding) => finding.code === code), code);
     const error = await assertRejects(() =>
-      applyPlan(gatewayPlan({ tcp, ...udp }), { exec, host, hold: "owner" })
+      applyPlan(gatewayPlan({ tcp, ...udp }), { exec, host, backend: "nft", keep: "process" })
     );
     assert(isRuleApplyError(error, "check"), code);
     // nft's own refusal of the whole would be of the same stage, without the reason.
@@ -57,19 +56,29 @@ Deno.test("applyPlan: says what the host lacks, and only when the plan needs it"
   }
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["tproxy to"] });
   const host = await detectHost(exec);
-  await using _rules = await applyPlan(gatewayPlan({ tcp: "redirect" }), { exec, host, hold: "owner" });
+  await using _rules = await applyPlan(gatewayPlan({ tcp: "redirect" }), {
+    exec,
+    host,
+    backend: "nft",
+    keep: "process",
+  });
 });
 
 Deno.test("applyPlan: what UDP alone needs keeps nothing else from working", async () => {
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["notrack", "jhash"] });
   const host = await detectHost(exec);
-  await using _rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  await using _rules = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
 });
 
 Deno.test("applyPlan: one worker needs no hash", async () => {
   const exec = new FakeExec({ interfaces: INTERFACES, lacks: ["jhash"] });
   const host = await detectHost(exec);
-  await using _rules = await applyPlan(gatewayPlan({ udp: "tproxy" }), { exec, host, hold: "owner" });
+  await using _rules = await applyPlan(gatewayPlan({ udp: "tproxy" }), {
+    exec,
+    host,
+    backend: "nft",
+    keep: "process",
+  });
 });
 
 Deno.test("missingAddresses: only where redirect needs one, for each family this host speaks", async () => {
@@ -86,11 +95,11 @@ Deno.test("missingAddresses: only where redirect needs one, for each family this
 Deno.test("AppliedRules.lost: resolves when the holder dies, not when we revert", async () => {
   const exec = new FakeExec({ interfaces: INTERFACES });
   const host = await detectHost(exec);
-  const killed = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  const killed = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
   exec.sessions[0]!.kill();
   assertEquals(await killed.lost, "the nft process that holds our table ended: SIGKILL");
   await killed.revert();
-  const reverted = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+  const reverted = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
   await reverted.revert();
   const still = Symbol();
   assertEquals(
@@ -112,7 +121,12 @@ class WatchedExec extends FakeExec {
 Deno.test("AppliedRules.revert: the routes go before conntrack is asked, which is not waited for long", async () => {
   const exec = new WatchedExec({ interfaces: INTERFACES });
   const host = await detectHost(exec);
-  const rules = await applyPlan(gatewayPlan({ udp: "tproxy" }), { exec, host, hold: "owner" });
+  const rules = await applyPlan(gatewayPlan({ udp: "tproxy" }), {
+    exec,
+    host,
+    backend: "nft",
+    keep: "process",
+  });
   exec.ran.length = 0;
   await rules.revert();
   const changes = exec.ran.filter(({ command }) => / del |^conntrack /.test(command));

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import type { Exec, ExecResult, ExecSession, Reply } from "./exec.ts";
+import type { Exec, ExecResult, ExecSession, ExecWatch, Reply } from "./exec.ts";
 import { COMMAND_MISSING } from "./exec.ts";
-import { type FakeTable, listTable, parseScript } from "./fake_script.ts";
+import { FakeRefusal, type FakeTable, listTable, runScript } from "./fake_script.ts";
 
 /** What the pretended host is like. */
 export interface FakeHostOptions {
@@ -23,16 +23,15 @@ export interface FakeHostOptions {
   readonly privileged?: boolean;
 }
 
-interface HeldTable extends FakeTable {
-  readonly holder: FakeSession | undefined;
-}
-
 /** A rule or route: the words after `rule add` or `route add`. */
 interface FakeEntry {
   readonly family: string;
   readonly object: string;
   readonly words: readonly string[];
 }
+
+/** Programs that it pretends to have; iptables is not among them. */
+const PROGRAMS: readonly string[] = ["nft", "ip", "conntrack", "cat", "sh", "test"];
 
 const OK: ExecResult = { code: 0, stdout: "", stderr: "" };
 const NOT_PERMITTED = failure("Error: Could not process rule: Operation not permitted");
@@ -44,7 +43,9 @@ function failure(stderr: string): ExecResult {
 /** A host that exists in memory alone. */
 export class FakeExec implements Exec {
   readonly #options: FakeHostOptions;
-  #tables = new Map<string, HeldTable>();
+  #tables = new Map<string, FakeTable>();
+  readonly #holders = new Map<string, FakeSession>();
+  readonly #sysctls = new Map<string, string>();
   #entries: FakeEntry[] = [];
   readonly #sessions: FakeSession[] = [];
 
@@ -61,55 +62,82 @@ export class FakeExec implements Exec {
     return Promise.resolve(this.#run(argv, options.stdin ?? ""));
   }
 
-  open(_argv: readonly string[]): FakeSession {
+  /** A pretended `nft -i`; any other program repeats what it is told. */
+  open(argv: readonly string[]): FakeSession {
+    const isNft = argv.some((word) => word.includes("nft -i"));
     const session = new FakeSession(
-      (line, holder) => this.#nftLine(line, holder),
+      (line, holder) => isNft ? this.#nftLine(line, holder) : { ...OK, stdout: `${line}\n` },
       (holder) => this.#release(holder),
     );
     this.#sessions.push(session);
     return session;
   }
 
+  /** Nothing ever happens by itself. */
+  watch(): ExecWatch {
+    const ended = Promise.withResolvers<string>();
+    return {
+      ended: ended.promise,
+      close: () => {
+        ended.resolve("exit code 0");
+        return Promise.resolve();
+      },
+    };
+  }
+
   #run(argv: readonly string[], stdin: string): ExecResult {
     const [program = "", ...words] = argv;
-    if (this.#options.missing?.includes(program)) {
+    if (!PROGRAMS.includes(program) || this.#options.missing?.includes(program)) {
       return { code: COMMAND_MISSING, stdout: "", stderr: `${program}: not found` };
     }
-    if (program === "nft") return this.#nft(words.filter((word) => word !== "-s" && word !== "-t"), stdin);
+    if (program === "nft") {
+      return this.#nft(words.filter((word) => !["-s", "-t", "-a", "-y"].includes(word)), stdin);
+    }
+    if (program === "cat") return this.#cat(words[0]!);
+    if (program === "sh") return this.#writeSysctl(words);
+    if (program === "test") return this.#options.ipv6 === false ? failure("") : OK;
     // It tracks no flows, so there is none to forget.
     if (program === "conntrack") return failure("conntrack v1.4.7: 0 flow entries have been deleted.");
     return this.#ip(words);
   }
 
+  /** The one process that lives there is this one. */
+  #cat(path: string): ExecResult {
+    if (path === `/proc/${Deno.pid}/stat`) return { ...OK, stdout: Deno.readTextFileSync("/proc/self/stat") };
+    if (path.startsWith("/proc/sys/")) return { ...OK, stdout: `${this.#sysctls.get(path) ?? "0"}\n` };
+    return failure(`cat: ${path}: No such file or directory`);
+  }
+
+  /** `sh -c SCRIPT sh VALUE PATH`, as sysctls.ts writes them. */
+  #writeSysctl([, , , value = "", path = ""]: readonly string[]): ExecResult {
+    this.#sysctls.set(path, value);
+    return OK;
+  }
+
   #nft(words: readonly string[], stdin: string): ExecResult {
-    const [verb, object, , name = "", chain = ""] = words;
+    const [verb, object, family, name = ""] = words;
     if (verb === "--version") return { ...OK, stdout: "nftables v1.0.6 (fake)\n" };
     if (verb === "--check") return this.#load(stdin, undefined, true);
     if (verb === "-f") return this.#load(stdin, undefined, false);
     if (verb === "list" && object === "tables") {
       return { ...OK, stdout: [...this.#tables.keys()].map((key) => `table inet ${key}\n`).join("") };
     }
-    if (verb === "list" && object === "table") return this.#list(name);
+    if (verb === "list" && object === "table") {
+      const table = this.#tables.get(name);
+      return table === undefined ? failure("Error: No such file") : { ...OK, stdout: listTable(name, table) };
+    }
     if (verb === "list" && object === "ruleset") {
+      if (this.#options.privileged === false) return NOT_PERMITTED;
       return { ...OK, stdout: [...this.#tables].map(([key, table]) => listTable(key, table)).join("") };
     }
-    if (verb === "delete") return this.#load(`delete table inet ${name}`, undefined, false);
-    if (verb === "flush" && object === "chain") {
-      this.#tables.get(name)?.chains.get(chain)?.splice(1);
-      return OK;
-    }
+    if (family === "inet") return this.#load(words.join(" "), undefined, false);
     throw new Error(`fake nft: ${words.join(" ")}: not understood`);
   }
 
-  #list(name: string): ExecResult {
-    const table = this.#tables.get(name);
-    if (table === undefined) return failure("Error: No such file or directory");
-    return { ...OK, stdout: listTable(name, table) };
-  }
-
+  /** It repeats a line that it does not understand. */
   #nftLine(line: string, holder: FakeSession): ExecResult {
-    const list = /^list table inet (\S+)$/.exec(line);
-    return list === null ? this.#load(line, holder, false) : this.#list(list[1]!);
+    const result = this.#load(line, holder, false);
+    return result.code === 0 ? result : { ...result, stderr: `${result.stderr}${line}\n^^^\n` };
   }
 
   /** One transaction: all of it or nothing. */
@@ -119,34 +147,34 @@ export class FakeExec implements Exec {
     if (lacking !== undefined) {
       return failure(`Error: Could not process rule: ${lacking}: No such file or directory`);
     }
-    const commands = parseScript(text);
-    if (commands === undefined) return failure("Error: syntax error");
-    const tables = new Map(this.#tables);
-    for (const command of commands) {
-      const present = tables.get(command.name);
-      if (present !== undefined && present.flags === "owner" && present.holder !== holder) {
-        return NOT_PERMITTED;
+    const tables = structuredClone(this.#tables);
+    try {
+      runScript(text, tables, (name) => {
+        const isHeld = tables.get(name)?.isOwned === true && this.#holders.has(name);
+        if (isHeld && this.#holders.get(name) !== holder) throw new FakeRefusal("Operation not permitted");
+      });
+    } catch (error) {
+      if (error instanceof FakeRefusal) {
+        return failure(`Error: Could not process rule: ${error.message}`);
       }
-      if (command.verb === "delete") {
-        if (!tables.delete(command.name)) return failure("Error: No such file or directory");
-      } else if (command.verb === "define") {
-        tables.set(command.name, { ...command.table, holder });
-      } else if (present?.flags === "owner") {
-        return failure("Error: Could not process rule: Operation not supported");
-      } else if (present === undefined) {
-        tables.set(command.name, { flags: "", comment: "", chains: new Map(), holder });
-      }
+      throw error;
     }
     if (checkOnly) return OK;
     this.#tables = tables;
-    // A table whose owner has gone already goes with it.
-    if (holder === undefined) this.#release(undefined);
+    for (const [name, { isOwned }] of tables) {
+      if (!isOwned || this.#holders.has(name)) continue;
+      if (holder !== undefined) this.#holders.set(name, holder);
+      // A table whose owner has gone already goes with it.
+      else tables.delete(name);
+    }
     return OK;
   }
 
-  #release(holder: FakeSession | undefined): void {
-    for (const [name, table] of this.#tables) {
-      if (table.flags === "owner" && table.holder === holder) this.#tables.delete(name);
+  #release(holder: FakeSession): void {
+    for (const [name, other] of this.#holders) {
+      if (other !== holder) continue;
+      this.#holders.delete(name);
+      this.#tables.delete(name);
     }
   }
 
@@ -222,7 +250,7 @@ function describe(entry: FakeEntry): Record<string, unknown> {
   };
 }
 
-/** A pretended `nft -i`. */
+/** A pretended program that reads lines. */
 export class FakeSession implements ExecSession {
   readonly ended: Promise<string>;
   readonly #ended = Promise.withResolvers<string>();

@@ -1,53 +1,131 @@
 /**
- * As much of nft's grammar as the fake needs: commands on tables, and tables of chains of statements.
+ * As much of nft as the fake needs: the commands that change tables, and the listing. Rules are text to it, and sets
+ * hold their elements as they were written.
  *
  * @module
  */
 
-/** A table as a script describes it. */
+/** A table. */
 export interface FakeTable {
-  readonly flags: string;
-  readonly comment: string;
-  readonly chains: Map<string, string[]>;
+  isOwned: boolean;
+  comment: string;
+  readonly sets: Map<string, { readonly type: string; elements: string[] }>;
+  readonly chains: Map<string, FakeChain>;
+  /** Of the rule that was added last. */
+  handle: number;
 }
 
-/** One command of a script. */
-export type FakeCommand =
-  | { readonly verb: "add" | "delete"; readonly name: string }
-  | { readonly verb: "define"; readonly name: string; readonly table: FakeTable };
+/** A chain. */
+export interface FakeChain {
+  /** As nft lists it; empty for a chain that is not hooked. */
+  readonly place: string;
+  rules: { readonly handle: number; readonly text: string }[];
+}
 
-/** The commands in `text`; undefined for what is none. */
-export function parseScript(text: string): FakeCommand[] | undefined {
-  const commands: FakeCommand[] = [];
+/** `nft` said no. */
+export class FakeRefusal extends Error {}
+
+const PRIORITIES: Readonly<Record<string, string>> = { raw: "-300", mangle: "-150", filter: "0" };
+
+/**
+ * Carries out every command in `text`.
+ *
+ * @param access called with the name of each table that is to be changed. @throws {FakeRefusal} at the first failure.
+ */
+export function runScript(
+  text: string,
+  tables: Map<string, FakeTable>,
+  access: (name: string) => void,
+): void {
   for (const statement of splitStatements(text)) {
-    const words = /^(delete )?table inet ([\w-]+)(?: (\{.*\}))?$/s.exec(statement);
-    if (words === null) return undefined;
-    const name = words[2]!;
-    if (words[3] !== undefined) {
-      commands.push({ verb: "define", name, table: parseTable(words[3].slice(1, -1)) });
-    } else commands.push({ verb: words[1] === undefined ? "add" : "delete", name });
+    const words = /^(?:(add|create|delete|flush) )?(table|chain|set|rule|element) inet ([\w-]+)(?: (.*))?$/s
+      .exec(statement);
+    if (words === null) throw new FakeRefusal("syntax error");
+    const [, verb = "add", object, name = "", rest = ""] = words;
+    access(name);
+    if (object === "table") changeTable(verb, name, rest, tables);
+    else change(verb, object!, present(tables, name), rest);
   }
-  return commands;
 }
 
-function parseTable(body: string): FakeTable {
-  const chains = new Map<string, string[]>();
-  let flags = "", comment = "";
+function changeTable(verb: string, name: string, rest: string, tables: Map<string, FakeTable>): void {
+  if (verb === "create" && tables.has(name)) throw new FakeRefusal("File exists");
+  if (verb === "delete") {
+    present(tables, name);
+    tables.delete(name);
+  } else if (verb === "flush") {
+    for (const chain of present(tables, name).chains.values()) chain.rules = [];
+  } else {
+    const isNew = !tables.has(name);
+    if (isNew) {
+      tables.set(name, { isOwned: false, comment: "", sets: new Map(), chains: new Map(), handle: 0 });
+    }
+    if (rest !== "") define(present(tables, name), inBraces(rest), isNew);
+  }
+}
+
+function define(table: FakeTable, body: string, isNew: boolean): void {
   for (const statement of splitStatements(body)) {
-    const chain = /^chain (\w+) (\{.*\})$/s.exec(statement);
-    if (chain !== null) chains.set(chain[1]!, chainLines(chain[2]!.slice(1, -1)));
-    else if (statement.startsWith("flags ")) flags = statement.slice(6);
-    else if (statement.startsWith("comment ")) comment = statement.slice(9, -1);
+    const [, object, name = "", block = ""] = /^(chain|set) ([\w.-]+) (\{.*\})$/s.exec(statement) ?? [];
+    if (object === "chain") addRules(table, name, splitStatements(inBraces(block)));
+    else if (object === "set") change("add", "set", table, `${name} ${block}`);
+    else if (statement === "flags owner") {
+      if (!isNew && !table.isOwned) throw new FakeRefusal("Operation not supported");
+      table.isOwned = true;
+    } else if (statement.startsWith("comment ") && isNew) table.comment = statement.slice(9, -1);
   }
-  return { flags, comment, chains };
 }
 
-/** A base chain's type, hook and policy on the first line, as nft prints them; then a line a rule. */
-function chainLines(body: string): string[] {
-  const statements = splitStatements(body);
-  if (!statements[0]?.startsWith("type ")) return statements;
-  const [type = "", policy = "", ...rules] = statements;
-  return [`${type}; ${policy};`, ...rules];
+function addRules(table: FakeTable, name: string, statements: readonly string[]): void {
+  const isPlace = statements[0]?.startsWith("type ") === true;
+  const place = isPlace
+    ? statements[0]!.replace(/priority (\w+)$/, (_, word) => `priority ${PRIORITIES[word] ?? word}`)
+    : "";
+  if (!table.chains.has(name)) table.chains.set(name, { place, rules: [] });
+  const rules = statements.slice(isPlace ? 2 : 0);
+  table.chains.get(name)!.rules.push(...rules.map((text) => ({ handle: ++table.handle, text })));
+}
+
+function change(verb: string, object: string, table: FakeTable, rest: string): void {
+  const [name = "", ...more] = rest.split(" ");
+  const block = more.join(" ");
+  const missing = () => new FakeRefusal("No such file or directory");
+  if (object === "rule") {
+    const chain = table.chains.get(name);
+    const kept = chain?.rules.filter(({ handle }) => handle !== Number(more[1]));
+    if (chain === undefined || kept?.length === chain.rules.length) throw missing();
+    chain.rules = kept!;
+  } else if (object === "chain") {
+    if (verb === "flush") table.chains.get(name)!.rules = [];
+    else if (!table.chains.delete(name)) throw missing();
+  } else if (verb === "delete") {
+    if (!table.sets.delete(name)) throw missing();
+  } else if (object === "set" && verb === "add") {
+    const [type = "", ...parts] = splitStatements(inBraces(block));
+    const elements = parts.filter((part) => part.startsWith("elements")).flatMap((part) =>
+      listed(part.slice(part.indexOf("{")))
+    );
+    if (!table.sets.has(name)) table.sets.set(name, { type, elements });
+  } else {
+    const set = table.sets.get(name);
+    if (set === undefined) throw missing();
+    if (verb === "flush") set.elements = [];
+    else set.elements.push(...listed(block));
+  }
+}
+
+function present(tables: Map<string, FakeTable>, name: string): FakeTable {
+  const table = tables.get(name);
+  if (table === undefined) throw new FakeRefusal("No such file or directory");
+  return table;
+}
+
+function inBraces(block: string): string {
+  return block.slice(block.indexOf("{") + 1, block.lastIndexOf("}"));
+}
+
+function listed(block: string): string[] {
+  return inBraces(block).split(",").map((element) => element.trim()).filter((element) => element !== "");
 }
 
 /** Statements end at a semicolon or line break outside quotes and braces; # starts a comment. */
@@ -66,13 +144,17 @@ function splitStatements(text: string): string[] {
   return [...statements, current.trim()].filter((statement) => statement !== "");
 }
 
-/** The table as `nft -s list table` prints it. */
+/** The table as `nft -a -y list` prints it. */
 export function listTable(name: string, table: FakeTable): string {
-  const lines = [`table inet ${name} {${table.flags === "" ? "" : " # progname nft"}`];
-  if (table.flags !== "") lines.push(`\tflags ${table.flags}`);
+  const lines = [`table inet ${name} {${table.isOwned ? " # progname nft" : ""}`];
+  if (table.isOwned) lines.push("\tflags owner");
   if (table.comment !== "") lines.push(`\tcomment "${table.comment}"`);
-  for (const [chain, statements] of table.chains) {
-    lines.push(`\tchain ${chain} {`, ...statements.map((statement) => `\t\t${statement}`), "\t}", "");
+  for (const [set, { type, elements }] of table.sets) {
+    lines.push(`\tset ${set} {`, `\t\t${type}`, `\t\telements = { ${elements.join(", ")} }`, "\t}", "");
+  }
+  for (const [chain, { place, rules }] of table.chains) {
+    lines.push(`\tchain ${chain} {`, ...(place === "" ? [] : [`\t\t${place}; policy accept;`]));
+    lines.push(...rules.map(({ handle, text }) => `\t\t${text} # handle ${handle}`), "\t}", "");
   }
   return [...lines, "}", ""].join("\n");
 }

@@ -2,7 +2,7 @@
  * Rules that `run` does not manage: what it prints works when it is pasted, and the `rules` commands do what the
  * script does.
  */
-import { assert, assertEquals, assertMatch, assertStringIncludes } from "../assert.ts";
+import { assertEquals, assertMatch, assertStringIncludes } from "../assert.ts";
 import { GATEWAY_LAB, gatewayLab, type Lab, type LabHost, labTest } from "../lab/mod.ts";
 import { kernelState, MAIN, ProxyRun } from "./proxy_run.ts";
 import { assertSeenFrom } from "./seen_from.ts";

@@ -3,17 +3,19 @@
  *
  * @module
  */
-import { applyPlan, cleanup, detectHost, isRuleApplyError, planForHost, verifyPlan } from "../../nft/mod.ts";
+import { applyPlan, BACKENDS, cleanup, detectHost, isRuleApplyError } from "../../nft/mod.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
 import { gatewayLab, labTest } from "../lab/mod.ts";
-import { APPLY_CASES } from "./nft_apply_cases.ts";
+import { applyCases, differencesFrom } from "./nft_apply_cases.ts";
 import { gatewayPlan, labExec } from "./nft_lab.ts";
 
-for (const { name, run } of APPLY_CASES) {
-  labTest(`nft: ${name}`, async () => {
-    await using lab = await gatewayLab();
-    await run(labExec(lab.host("gateway")));
-  });
+for (const backend of BACKENDS) {
+  for (const { name, run } of applyCases(backend)) {
+    labTest(`${backend}: ${name}`, async () => {
+      await using lab = await gatewayLab();
+      await run(labExec(lab.host("gateway")));
+    });
+  }
 }
 
 /** Polls until `nft list tables` is empty; the time it took. */
@@ -31,19 +33,24 @@ labTest(
     await using lab = await gatewayLab();
     const exec = labExec(lab.host("gateway"));
     const host = await detectHost(exec);
-    await using _rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
+    await using _rules = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
     await exec.run(["nft", "flush", "ruleset"]);
     assertEquals((await exec.run(["nft", "delete", "table", "inet", "pellucid"])).code, 1);
-    assertEquals(await verifyPlan(planForHost(gatewayPlan(), host), exec), []);
+    assertEquals(await differencesFrom(gatewayPlan(), "nft", exec), []);
   },
 );
 
 labTest("nft: kill -9 of the holder takes the table away within a second and is reported", async () => {
   await using lab = await gatewayLab();
   const exec = labExec(lab.host("gateway"));
-  const rules = await applyPlan(gatewayPlan(), { exec, host: await detectHost(exec), hold: "owner" });
+  const rules = await applyPlan(gatewayPlan(), {
+    exec,
+    host: await detectHost(exec),
+    backend: "nft",
+    keep: "process",
+  });
   // Signals that a terminal or service manager sends to every process of ours are not its end.
-  const holder = (await exec.run(["sh", "-c", "grep -lx nft /proc/[0-9]*/comm"])).stdout.split("/")[2]!;
+  const holder = (await exec.run(["pgrep", "-xf", "nft -i"])).stdout.trim();
   for (const signal of ["-INT", "-TERM", "-HUP"]) await exec.run(["kill", signal, holder]);
   await rules.enterDrain();
   await exec.run(["kill", "-9", holder]);
@@ -64,19 +71,22 @@ labTest(
     await using program = gateway.deno(main, [JSON.stringify(gatewayPlan())]);
     await program.stdout.waitFor((line) => line === "applied" || undefined, 15_000);
     await program.kill("SIGKILL");
-    const tookMs = await untilNoTable(async () => (await exec.run(["nft", "list", "tables"])).stdout);
+    const list = "nft list tables; { ip rule; ip -6 rule; } | grep 7873";
+    const tookMs = await untilNoTable(async () => (await exec.run(["sh", "-c", list])).stdout);
     assert(tookMs <= 1000, `${tookMs} ms`);
 
     const host = await detectHost(exec);
-    const plan = planForHost(gatewayPlan(), host);
-    assertEquals((await verifyPlan(plan, exec)).map(({ kind }) => kind), ["table"]);
+    assertEquals((await differencesFrom(gatewayPlan(), "nft", exec)).map(({ kind }) => kind), [
+      "table",
+      ...Array(4).fill("route"),
+    ]);
     await using next = gateway.deno(main, [JSON.stringify(gatewayPlan())]);
     await next.stdout.waitFor((line) => line === "applied" || undefined, 15_000);
-    assertEquals(await verifyPlan(plan, exec), []);
+    assertEquals(await differencesFrom(gatewayPlan(), "nft", exec), []);
     await next.kill("SIGKILL");
     // At once: the table may still be there.
-    const rules = await applyPlan(gatewayPlan(), { exec, host, hold: "owner" });
-    assertEquals(await verifyPlan(plan, exec), []);
+    const rules = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
+    assertEquals(await differencesFrom(gatewayPlan(), "nft", exec), []);
     await rules.revert();
     assertEquals(await cleanup(exec), { removed: [], inUse: [] });
   },
@@ -90,7 +100,9 @@ labTest(
     const host = await detectHost(exec);
     const foreign = ["default", "via", "2001:db8:ffff::2", "table", "7873", "metric", "1024"];
     assertEquals((await exec.run(["ip", "-6", "route", "add", ...foreign])).code, 0);
-    const error = await assertRejects(() => applyPlan(gatewayPlan(), { exec, host, hold: "owner" }));
+    const error = await assertRejects(() =>
+      applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" })
+    );
     assert(isRuleApplyError(error, "apply"), `${error}`);
     assertStringIncludes(error.message, "File exists");
     assertEquals((await exec.run(["nft", "list", "tables"])).stdout, "");
@@ -106,14 +118,14 @@ labTest("nft: verify finds one removed rule and one removed route", async () => 
   await using lab = await gatewayLab();
   const exec = labExec(lab.host("gateway"));
   const host = await detectHost(exec);
-  await applyPlan(gatewayPlan(), { exec, host, hold: "plain" });
-  const chain = await exec.run(["nft", "-a", "list", "chain", "inet", "pellucid", "tproxy_prerouting"]);
-  const handle = /first: .* # handle (\d+)$/m.exec(chain.stdout)![1]!;
-  const argv = ["nft", "delete", "rule", "inet", "pellucid", "tproxy_prerouting", "handle", handle];
+  await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "kept" });
+  const chain = await exec.run(["nft", "-a", "list", "chain", "inet", "pellucid", "tcp_in_take"]);
+  const handle = /take: .* # handle (\d+)$/m.exec(chain.stdout)![1]!;
+  const argv = ["nft", "delete", "rule", "inet", "pellucid", "tcp_in_take", "handle", handle];
   assertEquals((await exec.run(argv)).code, 0);
   assertEquals((await exec.run("ip -4 route flush table 7873".split(" "))).code, 0);
-  const found = (await verifyPlan(planForHost(gatewayPlan(), host), exec)).map(({ message }) => message);
+  const found = (await differencesFrom(gatewayPlan(), "nft", exec)).map(({ message }) => message);
   assertEquals(found.length, 2, found.join("\n"));
-  assertStringIncludes(found[0]!, 'rule "first: ');
+  assertStringIncludes(found[0]!, 'rule "take: ');
   assertStringIncludes(found[1]!, "`ip -4 route add local default dev lo table 7873 proto 173` is missing");
 });
