@@ -102,7 +102,10 @@ Deno.test("docs/rules.md: the chains it explains are those of the goldens", () =
     read(`tests/golden/${name}/intercept.nft`)
   )
     .join("");
-  const rendered = golden.split("\n").map((line) => line.replace(/ comment ".*"$/, "").trim());
+  const rendered = golden.split("\n").map((line) =>
+    // Every rule counts, which the page says once.
+    line.replace(/ comment ".*"$/, "").replace(/(^|\s)counter /, "$1").trim()
+  );
   const blocks = [...read("docs/rules.md").matchAll(/^```\n(chain [\s\S]*?)^```/gm)];
   const explained = blocks.flatMap(([, block]) => block!.trim().split("\n").map((line) => line.trim()));
   assert(blocks.length === 3, `${blocks.length} chains`);

@@ -108,7 +108,7 @@ function canStart(): boolean {
 }
 
 function tryStart(): boolean {
-  const script = "mount -t tmpfs tmpfs /run && ip netns add probe";
+  const script = "mount -n -t tmpfs tmpfs /run && ip netns add probe";
   const probe = new Deno.Command("timeout", {
     args: ["10", "unshare", ...UNSHARE_ARGS, "sh", "-c", script],
     env: { PATH: labPath() },

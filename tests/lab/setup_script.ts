@@ -19,7 +19,8 @@ export function renderSetupScript(topology: Topology): string {
   const lines = [
     "set -eu",
     // A /run of our own: named namespaces, resolv.conf overrides and lock files never touch the machine's.
-    "mount -t tmpfs tmpfs /run",
+    // -n: mount(8) would note it in the machine's /run first.
+    "mount -n -t tmpfs tmpfs /run",
     ...batch(undefined, names.map((name) => `netns add ${word(name)}`)),
     ...names.flatMap((name) => renderSysctls(name, topology.hosts[name]!)),
     ...batch(undefined, topology.links.map(renderLink)),
