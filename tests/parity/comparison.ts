@@ -44,6 +44,12 @@ export interface Disagreement {
   readonly seen: Readonly<Record<string, string>>;
 }
 
+/** How many packets all agreed on, by their verdict, and the others. */
+export interface Comparison {
+  readonly agreed: Readonly<Record<"pass" | "drop" | "taken", number>>;
+  readonly disagreements: readonly Disagreement[];
+}
+
 /** What to send for `plan`. */
 export function runOf(plan: Plan, rows: readonly Row[], numbers: RowNumbers): Run {
   const first = numbers.take(2 * rows.length);
@@ -57,13 +63,13 @@ export function runOf(plan: Plan, rows: readonly Row[], numbers: RowNumbers): Ru
   return { plan, up: burstOf(plan, up), down: burstOf(plan, down) };
 }
 
-/** @returns how many packets all agreed on, and the others. */
+/** `seen` by backend. */
 export function compare(
   { plan, up, down }: Run,
   seen: ReadonlyMap<string, ReadonlyMap<number, Sightings>>,
-): { readonly agreed: number; readonly disagreements: Disagreement[] } {
+): Comparison {
   const disagreements: Disagreement[] = [];
-  let agreed = 0;
+  const agreed = { pass: 0, drop: 0, taken: 0 };
   for (const [proxy, { rows }] of [["up", up], ["down", down]] as const) {
     for (const { row, id } of rows) {
       const evaluation = evaluate(plan, packetOf(row, id, plan, hostWith(proxy)), hostWith(proxy));
@@ -71,8 +77,9 @@ export function compare(
       const outcomes = Object.fromEntries(
         [...seen].map(([name, sightings]) => [name, outcomeOf(plan, row, sightings.get(id))]),
       );
-      if (Object.values(outcomes).every((outcome) => outcome === predicted)) agreed++;
-      else {
+      if (Object.values(outcomes).every((outcome) => outcome === predicted)) {
+        agreed[typeof evaluation.verdict === "object" ? "taken" : evaluation.verdict]++;
+      } else {
         disagreements.push({
           packet: describeRow(row),
           ...{ proxy, predicted, seen: outcomes },

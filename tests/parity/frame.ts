@@ -1,10 +1,10 @@
 /**
- * Packets as bytes, checksums included: IPv4 and IPv6 with TCP, UDP or an ICMP echo.
+ * Packets as bytes, checksums included: IPv4 and IPv6 with TCP, UDP or ICMP.
  *
  * @module
  */
 import { addressBytes, type IpFamily, parseAddress } from "../../net/mod.ts";
-import type { Segment } from "./row.ts";
+import { isIcmp, type Segment } from "./row.ts";
 
 /** What the bytes say. */
 export interface FrameFields {
@@ -24,7 +24,11 @@ export interface FrameFields {
 
 const TCP_FLAGS = { syn: 0x02, ack: 0x10, "syn+ack": 0x12, rst: 0x04, "fin+ack": 0x11 } as const;
 const PROTOCOL_TCP = 6, PROTOCOL_UDP = 17, PROTOCOL_ICMP = 1, PROTOCOL_ICMPV6 = 58;
-const ECHO_REQUEST = { 4: 8, 6: 128 } as const;
+/** Type and code. */
+const ICMP = {
+  4: { echo: [8, 0], unreachable: [3, 3] },
+  6: { echo: [128, 0], unreachable: [1, 4] },
+} as const;
 const ETHERTYPE = { 4: 0x0800, 6: 0x86dd } as const;
 
 /** The packet from its IP header on. */
@@ -35,8 +39,8 @@ export function encodePacket(fields: FrameFields): Uint8Array<ArrayBuffer> {
   const destination = addressBytes(parseAddress(fields.destination)!);
   const ofIcmpV4 = protocol === PROTOCOL_ICMP;
   const pseudo = ofIcmpV4 ? 0 : sum(source) + sum(destination) + protocol + body.length;
-  // The identifier of an echo is chosen so that its checksum is the number by which it is known.
-  if (fields.segment === "echo") writeWord(body, 4, checksum(body, pseudo + fields.sourcePort));
+  // An echo's identifier, or what an error leaves unused, makes the checksum the number by which it is known.
+  if (isIcmp(fields.segment)) writeWord(body, 4, checksum(body, pseudo + fields.sourcePort));
   const checksumAt = protocol === PROTOCOL_TCP ? 16 : protocol === PROTOCOL_UDP ? 6 : 2;
   // A UDP checksum of 0 would say that there is none.
   writeWord(body, checksumAt, checksum(body, pseudo) || 0xffff);
@@ -62,15 +66,22 @@ export function encodeFrame(
 
 function protocolNumber({ segment, family }: FrameFields): number {
   if (segment === "udp") return PROTOCOL_UDP;
-  if (segment === "echo") return family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
+  if (isIcmp(segment)) return family === 4 ? PROTOCOL_ICMP : PROTOCOL_ICMPV6;
   return PROTOCOL_TCP;
 }
 
-function encodeBody({ segment, family, sourcePort, destinationPort, withData }: FrameFields): Uint8Array {
-  if (segment === "echo") {
-    const body = new Uint8Array(8);
-    body[0] = ECHO_REQUEST[family];
-    return body;
+function encodeBody(fields: FrameFields): Uint8Array {
+  const { segment, family, sourcePort, destinationPort, withData } = fields;
+  if (isIcmp(segment)) {
+    const quoted = segment === "echo" ? new Uint8Array(0) : encodePacket({
+      ...fields,
+      segment: "udp",
+      source: fields.destination,
+      destination: fields.source,
+      sourcePort: destinationPort,
+      destinationPort: sourcePort,
+    });
+    return concat(Uint8Array.of(...ICMP[family][segment], 0, 0, 0, 0, 0, 0), quoted);
   }
   const body = new Uint8Array((segment === "udp" ? 8 : 20) + (withData ? 1 : 0));
   writeWord(body, 0, sourcePort);

@@ -92,7 +92,8 @@ function formatOutcome({ verdict, mark, flowMark, zone, untracked }: Outcome): s
   const words = [verdict === "pass" ? "pass" : `taken by ${verdict.taken.join(" or ") || "its socket"}`];
   if (mark !== 0) words.push(`mark 0x${mark.toString(16)}`);
   if (flowMark !== null && flowMark !== 0) words.push(`flow mark 0x${flowMark.toString(16)}`);
-  if (zone !== null) words.push(`zone ${zone}`);
+  // What conntrack cannot place has no zone to show.
+  if (zone !== null && flowMark !== null) words.push(`zone ${zone}`);
   if (untracked) words.push("untracked");
   return words.join(", ");
 }

@@ -26,8 +26,16 @@ export interface Row {
   readonly socket?: RowSocket;
 }
 
-/** What the packet is; of TCP the flags. */
-export type Segment = "syn" | "ack" | "syn+ack" | "rst" | "fin+ack" | "udp" | "echo";
+/**
+ * What the packet is; of TCP the flags. `unreachable` is the ICMP error about a datagram that went the other way, from
+ * the row's destination and port to its source.
+ */
+export type Segment = "syn" | "ack" | "syn+ack" | "rst" | "fin+ack" | "udp" | "echo" | "unreachable";
+
+/** Whether it is ICMP or ICMPv6. */
+export function isIcmp(segment: Segment): segment is "echo" | "unreachable" {
+  return segment === "echo" || segment === "unreachable";
+}
 
 /** How it gets to the rules. */
 export type RowWay =

@@ -15,7 +15,7 @@ import {
 import type { Evaluation } from "../../nft/evaluation.ts";
 import type { Plan } from "../../nft/plan.ts";
 import { outgoingInterface } from "./places.ts";
-import type { Row, Segment } from "./row.ts";
+import { isIcmp, type Row, type Segment } from "./row.ts";
 
 /** The uid, gid and cgroup of every program in the lab. */
 const OWNER = { uid: 0, gid: 0, cgroup: "" } as const;
@@ -47,14 +47,14 @@ export function evaluateFirst(row: Row, id: number, plan: Plan, host: PacketHost
 
 function barePacket(row: Row, segment: Segment, id: number): Packet {
   const { way } = row;
-  const isEcho = segment === "echo";
+  const isPortless = isIcmp(segment);
   return {
     family: row.family,
-    protocol: isEcho ? "icmp" : segment === "udp" ? "udp" : "tcp",
+    protocol: isPortless ? "icmp" : segment === "udp" ? "udp" : "tcp",
     source: row.source,
-    sourcePort: isEcho ? 0 : id,
+    sourcePort: isPortless ? 0 : id,
     destination: row.destination,
-    destinationPort: isEcho ? 0 : row.port,
+    destinationPort: isPortless ? 0 : row.port,
     tcpFirst: segment === "syn",
     dontFragment: row.dontFragment === true,
     way: way.kind === "arriving"
@@ -66,9 +66,11 @@ function barePacket(row: Row, segment: Segment, id: number): Packet {
   };
 }
 
-/** Conntrack opens a flow for an ACK it knows nothing of, but not for what can only come later. */
+/** Conntrack opens a flow for an ACK it knows nothing of, but not for what can only come later, or be about one. */
 function firstFlow(segment: Segment): Flow {
-  return ["syn+ack", "rst", "fin+ack"].includes(segment) ? { tracking: "invalid" } : FIRST_OF_FLOW;
+  return ["syn+ack", "rst", "fin+ack", "unreachable"].includes(segment)
+    ? { tracking: "invalid" }
+    : FIRST_OF_FLOW;
 }
 
 function laterFlow(row: Row, first: Evaluation): Flow {

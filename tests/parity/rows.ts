@@ -231,14 +231,15 @@ function socketRows(): Row[] {
     sockets.flatMap((socket) =>
       // For a socket that is not transparent TPROXY does on iptables what it does without a listener, so the first
       // packet of such a connection, which nobody sends, is not here.
-      (socket.transparent ? ["syn", "ack", "udp"] as const : ["ack"] as const).flatMap((segment) =>
-        (["wan0", "lan0"] as const).map((name): Row => ({
-          ...firstOf(family, segment),
-          ...{ way: arriving(name), socket },
-          source: PLACES.server[family],
-          destination: PLACES.client[family],
-        }))
-      )
+      (socket.transparent ? ["syn", "ack", "udp", "unreachable"] as const : ["ack", "unreachable"] as const)
+        .flatMap((segment) =>
+          (["wan0", "lan0"] as const).map((name): Row => ({
+            ...firstOf(family, segment),
+            ...{ way: arriving(name), socket },
+            source: PLACES.server[family],
+            destination: PLACES.client[family],
+          }))
+        )
     )
   );
 }

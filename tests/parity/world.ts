@@ -203,7 +203,7 @@ function isTaken({ row }: NumberedRow): boolean {
 function connectionsOf({ row, id }: NumberedRow): Connection[] {
   if (row.socket === undefined) return [];
   return [{
-    protocol: row.segment === "udp" ? "udp" : "tcp",
+    protocol: row.segment === "udp" || row.segment === "unreachable" ? "udp" : "tcp",
     local: formatEndpoint({ address: parseAddress(row.destination)!, port: row.port }),
     remote: formatEndpoint({ address: parseAddress(row.source)!, port: id }),
     ...row.socket,
