@@ -9,7 +9,6 @@
  *
  * @module
  */
-import { UPSTREAM_ZONE } from "./build_keep.ts";
 import { closedChain, redirectRules, redirectTake } from "./build_redirect.ts";
 import { selection } from "./build_selectors.ts";
 import type { SetCollection } from "./build_sets.ts";
@@ -42,7 +41,6 @@ export function sidecarChains(intent: InterceptIntent, sidecar: SidecarIntent, s
   const base: Chain[] = [
     ...(sidecar.dropInvalid ? [validChain()] : []),
     ...(dns === null ? [] : dnsChains(intent, sidecar, dns)),
-    ...(keeps(intent, sidecar) ? [keepChain(intent)] : []),
     ...(inbound === "tproxy" ? [inboundTproxy(intent, sidecar), outboundOfTproxy(intent, sidecar)] : []),
     ...(inbound === "redirect" || virtual ? [inboundRedirect(sidecar, virtual)] : []),
     outboundChain(intent, sidecar),
@@ -79,24 +77,6 @@ function validChain(): BaseChain {
     interfaces: "any",
     why: "Packets that conntrack cannot place.",
     rules: [always("invalid", [{ kind: "flowInvalid" }], { kind: "drop" }, "translated late or not at all")],
-  };
-}
-
-/** Our connection to the pod's program has the client's five-tuple, in both directions of lo. */
-function keepChain({ marks }: InterceptIntent): BaseChain {
-  return {
-    name: "keep_out",
-    type: "filter",
-    hook: "output",
-    priority: "raw",
-    interfaces: "any",
-    why: "Our connection to the program has the client's five-tuple; conntrack must not take them for one.",
-    rules: [always(
-      "zone",
-      [protocol("tcp"), packetMark(marks.bypass)],
-      { kind: "zone", zone: UPSTREAM_ZONE },
-      "our own connections, and the program's answers to them, are tracked apart",
-    )],
   };
 }
 
