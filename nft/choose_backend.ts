@@ -51,7 +51,8 @@ export async function chooseBackend(plan: Plan, host: HostFacts, exec: Exec): Pr
 async function hasNftRules(exec: Exec): Promise<boolean> {
   // -t: without the elements of sets, of which there may be many.
   const result = await exec.run(["nft", "-t", "list", "ruleset"]);
-  return result.code === 0 && result.stdout.trim() !== "";
+  // iptables-nft leaves its tables and their built-in chains behind.
+  return result.code === 0 && /^\t\t(?!type |comment )\S/m.test(result.stdout);
 }
 
 /** Names of the legacy tables that hold rules. The kernel's list of them is asked first: iptables-save makes tables. */

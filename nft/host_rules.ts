@@ -186,10 +186,11 @@ export class HostRules implements AppliedRules {
     if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
   }
 
-  async #removeOther({ what, remove, hasRules }: FoundRules): Promise<void> {
-    const said = await remove();
-    // Sets may be those that ours ask for.
-    if (said !== undefined && hasRules) throw new RuleApplyError("apply", what, said);
+  async #removeOther({ what, remove }: FoundRules): Promise<void> {
+    const said = (await remove())?.split("\n")
+      // The flavours of iptables have their sets in common: those that ours ask for stay.
+      .filter((line) => !line.startsWith("ipset destroy "));
+    if (said !== undefined && said.length > 0) throw new RuleApplyError("apply", what, said.join("; "));
   }
 
   /** From now on the end of what holds the rules is noticed. */
