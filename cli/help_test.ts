@@ -70,7 +70,7 @@ Deno.test("unknownCommand: says what was meant, or where to look", () => {
   assertStringIncludes(unknownCommand(["rules", "aply"]).hint ?? "", "pellucid rules apply");
   assertStringIncludes(
     unknownCommand(["rules"]).wanted,
-    "rules render, rules apply, rules verify, rules cleanup",
+    "rules render, rules apply, rules verify, rules counters, rules cleanup",
   );
   assertStringIncludes(unknownCommand(["--local"]).found, "--local");
 });
