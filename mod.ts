@@ -41,6 +41,7 @@ export {
   renderRoutes,
   type RouteCommand,
 } from "./nft/mod.ts";
+export type * from "./nft/intent.ts";
 export type * from "./nft/plan.ts";
 
 if (import.meta.main) {

@@ -5,6 +5,7 @@
  * @module
  */
 import {
+  type Filter,
   formatIdRange,
   formatMarkMatch,
   formatPortRange,
@@ -21,7 +22,7 @@ import {
 import { isCgroupPath } from "./check_value.ts";
 import type { ConfigIssue } from "./config_error.ts";
 import { fitsInterfacePattern, isInterfaceNameOrPattern, isInterfacePattern } from "./interface_pattern.ts";
-import type { Account, Filter } from "./selector_config.ts";
+import type { Account } from "./selector_config.ts";
 
 /** How the values of a filter are judged. */
 interface Kind<T> {

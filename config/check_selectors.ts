@@ -19,7 +19,8 @@ import {
 import type { ConfigIssue } from "./config_error.ts";
 import { isInterfacePattern } from "./interface_pattern.ts";
 import type { RunConfig } from "./run_config.ts";
-import type { Filter, PrefixFilter, SelectorConfig } from "./selector_config.ts";
+import type { Filter } from "../net/mod.ts";
+import type { PrefixFilter, SelectorConfig } from "./selector_config.ts";
 
 /** The flags of each selector. */
 export const SELECTOR_PATHS: Readonly<Record<keyof SelectorConfig, FilterPaths>> = {

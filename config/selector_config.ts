@@ -3,13 +3,7 @@
  *
  * @module
  */
-import type { IdRange, MarkMatch, PortRange } from "../net/mod.ts";
-
-/** What to take (empty: everything) and what to leave alone; what both name is left alone. */
-export interface Filter<T> {
-  readonly include: readonly T[];
-  readonly exclude: readonly T[];
-}
+import { type Filter, type IdRange, type MarkMatch, NO_FILTER, type PortRange } from "../net/mod.ts";
 
 /** A filter by address, part of which may be in files of one prefix or address a line. */
 export interface PrefixFilter extends Filter<string> {
@@ -21,6 +15,7 @@ export interface PrefixFilter extends Filter<string> {
 
 /** A user or group by the name that /etc/passwd or /etc/group gives it. */
 export interface AccountName {
+  /** As the file spells it. */
   readonly name: string;
 }
 
@@ -54,7 +49,6 @@ export interface SelectorConfig {
   readonly marks: Filter<MarkMatch>;
 }
 
-const NO_FILTER: Filter<never> = { include: [], exclude: [] };
 const NO_PREFIXES: PrefixFilter = { ...NO_FILTER, includeFiles: [], excludeFiles: [] };
 
 /** Selectors that leave nothing out. */

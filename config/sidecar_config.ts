@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { PortRange } from "../net/mod.ts";
-import type { Account, Filter } from "./selector_config.ts";
+import type { Filter, PortRange } from "../net/mod.ts";
+import type { Account } from "./selector_config.ts";
 
 /** How connections to the pod are intercepted; `off`: not at all. */
 export type InboundMode = "redirect" | "tproxy" | "off";

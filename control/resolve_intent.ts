@@ -9,7 +9,6 @@
 import {
   ConfigError,
   type ConfigIssue,
-  type Filter,
   fitsInterfacePattern,
   isInterfacePattern,
   type PrefixFilter,
@@ -18,7 +17,7 @@ import {
   type SelectorConfig,
   type SidecarConfig,
 } from "../config/mod.ts";
-import { mergePortRanges } from "../net/mod.ts";
+import { type Filter, mergePortRanges } from "../net/mod.ts";
 import {
   DEFAULT_KERNEL_NUMBERS,
   type InterceptIntent,

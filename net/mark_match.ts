@@ -6,7 +6,9 @@
 
 /** A packet mark that is `value` under `mask`. Both are unsigned 32-bit numbers. */
 export interface MarkMatch {
+  /** Of the bits in `mask`. */
   readonly value: number;
+  /** The bits that count. */
   readonly mask: number;
 }
 

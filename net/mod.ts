@@ -5,6 +5,7 @@
  */
 export * from "./address.ts";
 export * from "./endpoint.ts";
+export * from "./filter.ts";
 export * from "./five_tuple.ts";
 export * from "./id_range.ts";
 export * from "./mac.ts";

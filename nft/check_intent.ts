@@ -8,7 +8,8 @@ import { parseMac } from "../net/mac.ts";
 import { parseAddress, parsePrefix } from "../net/mod.ts";
 import type { PortRange } from "../net/port_range.ts";
 import { LAST_ID } from "../net/id_range.ts";
-import type { Filter, InterceptIntent, SidecarIntent } from "./intent.ts";
+import type { Filter } from "../net/filter.ts";
+import type { InterceptIntent, SidecarIntent } from "./intent.ts";
 import type { PlanIssue } from "./check_plan.ts";
 
 /** IFNAMSIZ without the terminating NUL. */

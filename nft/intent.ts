@@ -5,6 +5,7 @@
  * @module
  */
 import type { IpFamily } from "../net/address.ts";
+import { type Filter, NO_FILTER } from "../net/filter.ts";
 import type { IdRange } from "../net/id_range.ts";
 import type { MarkMatch } from "../net/mark_match.ts";
 import type { PortRange } from "../net/port_range.ts";
@@ -45,12 +46,6 @@ export interface InterceptIntent {
   readonly otherInterfaces: readonly string[];
 }
 
-/** What to take (empty: everything) and what to leave alone; what both name is left alone. */
-export interface Filter<T> {
-  readonly include: readonly T[];
-  readonly exclude: readonly T[];
-}
-
 /**
  * Which traffic is intercepted. Asked of a flow's first packet only. A flow is taken when no `exclude` names it and
  * every filter that has an `include` names it there.
@@ -77,9 +72,6 @@ export interface Selectors {
   /** Packet marks that other programs have set. */
   readonly marks: Filter<MarkMatch>;
 }
-
-/** A filter that names nothing: everything is taken. */
-export const NO_FILTER: Filter<never> = { include: [], exclude: [] };
 
 /** Selectors that leave nothing out. */
 export const EVERYTHING: Selectors = {
@@ -124,6 +116,7 @@ export interface SidecarIntent {
 
 /** DNS of a pod. */
 export interface SidecarDns {
+  /** Of our listener, for UDP and TCP. */
   readonly port: number;
   /** Resolvers whose queries are taken; empty: those to every address. */
   readonly servers: readonly string[];

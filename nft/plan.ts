@@ -36,6 +36,7 @@ export interface Plan {
 export interface Sysctl {
   /** Below /proc/sys, with slashes: `net/ipv4/tcp_fwmark_accept`. */
   readonly key: string;
+  /** As it is written there. */
   readonly value: string;
   /** Why the rules need it. */
   readonly why: string;

@@ -42,7 +42,10 @@ const CHECKS: readonly Step[] = [
   check("documentation", "doc", "--lint", "mod.ts"),
 ];
 
-const KERNEL_TIERS = ["tests/kernel", "tests/e2e", "tests/fuzz"];
+const KERNEL_TIERS = ["tests/parity", "tests/kernel", "tests/e2e", "tests/fuzz"];
+
+/** Of what a step prints that succeeds, the lines that everybody is to see. */
+const SHOWN = /^parity: .*$/gm;
 
 /** Cheapest first: a broken unit is named before the kernel is asked. What is in no tier is a unit test. */
 const TESTS: readonly Step[] = [
@@ -70,6 +73,7 @@ async function main(args: string[]): Promise<number> {
     const outcome = await runStep(step, deadline - startedAt);
     const seconds = ((performance.now() - startedAt) / 1000).toFixed(1).padStart(6);
     write(`${seconds} s  ${describe(outcome)}\n`);
+    if (outcome.ok) { for (const [line] of outcome.output.matchAll(SHOWN)) write(`  ${line}\n`); }
     outcomes.push(outcome);
   }
   return report(outcomes);
