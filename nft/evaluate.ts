@@ -302,10 +302,6 @@ class Walk {
           this.#rerouted = this.#plan.ipRules.some((rule) => this.#isRouted(rule, LOOPBACK));
         }
         return;
-      case "rememberFlow":
-        this.#markFlow(verdict.mark);
-        this.#passedBy = step;
-        return;
       case "zone":
         if (this.#flow === null) this.#zone = verdict.zone;
         return;
