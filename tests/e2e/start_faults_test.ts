@@ -138,6 +138,9 @@ labTest("answers from low ports need a capability of their own, unless UDP is le
   }
 });
 
+/** With `auto` iptables would do. */
+const BY_NFT = [...FROM_LAN, "--rules", "nft"];
+
 labTest("nft or ip missing: which package has it", async () => {
   await using lab = await gatewayLab();
   const here = lab.host("gateway");
@@ -147,7 +150,7 @@ labTest("nft or ip missing: which package has it", async () => {
     await Deno.writeTextFile(`${tools.path}/${program}`, "no program", { mode: 0o644 });
     for (const env of [{}, tools.env]) {
       const prefix = withoutProgram(program);
-      const { code, message, hint } = await failedStart(here, FROM_LAN, { prefix, env });
+      const { code, message, hint } = await failedStart(here, BY_NFT, { prefix, env });
       assertEquals([code, message], ["program-missing", `host: ${program} is not installed`]);
       assertEquals(hint, `install the package ${debianPackage}`);
     }
@@ -169,11 +172,11 @@ labTest("a kernel without tproxy: said so, and redirect offered, which works the
      fi
      "$REAL" "$@" <"$input"`,
   );
-  const { code, message, hint } = await failedStart(here, FROM_LAN, tools);
+  const { code, message, hint } = await failedStart(here, BY_NFT, tools);
   assertEquals(code, "kernel-without-tproxy");
   assertStringIncludes(message, '"tproxy"');
   assertEquals(
-    (await failedStart(here, [...FROM_LAN, "--tcp", "redirect"], tools)).code,
+    (await failedStart(here, [...BY_NFT, "--tcp", "redirect"], tools)).code,
     code,
     "UDP needs it too",
   );
@@ -182,7 +185,7 @@ labTest("a kernel without tproxy: said so, and redirect offered, which works the
     "`modprobe nft_tproxy` as root, or a kernel with CONFIG_NFT_TPROXY, and nft 1.0 or newer; " +
       "--tcp redirect --udp off works without",
   );
-  await using proxy = await ProxyRun.start(here, [...FROM_LAN, "--tcp", "redirect", "--udp", "off"], tools);
+  await using proxy = await ProxyRun.start(here, [...BY_NFT, "--tcp", "redirect", "--udp", "off"], tools);
   assertEquals((await proxy.event("ready")).mode, "redirect");
   await proxy.stop();
 });
