@@ -138,7 +138,8 @@ labTest("a log that nobody reads any more is no reason to stop carrying", async 
   const here = lab.host("gateway");
   await using proxy = here.spawn([
     ...["sh", "-c", script, "sh", Deno.execPath(), "run", "-A", "--cached-only", MAIN],
-    ...["run", "--from", "lan0", "--flows", "--log", "json"],
+    // Named, so that the choice of the tool is not the first line.
+    ...["run", "--from", "lan0", "--rules", "nft", "--flows", "--log", "json"],
   ]);
   const pid = await proxy.stdout.waitFor((line) => /^\d+$/.test(line) ? line : undefined, 10_000);
   await proxy.stdout.waitFor((line) => line.includes('"ready"') || undefined, 10_000);
