@@ -1,31 +1,13 @@
 import { assertEquals, assertNotEquals } from "../tests/assert.ts";
 import { type IntentChanges, intentWith } from "../tests/fixtures/intents.ts";
+import { ARRIVING, GATEWAY } from "../tests/fixtures/packets.ts";
 import { buildPlan } from "./build_plan.ts";
 import { evaluate } from "./evaluate.ts";
 import { FIRST_OF_FLOW, OPEN_FLOW, type Packet, type PacketHost, type Sent } from "./packet.ts";
 
-const HOST: PacketHost = {
-  addresses: ["198.51.100.1/24", "2001:db8:1::1/64"],
-  forwards: true,
-  proxy: "up",
-};
-const DOWN: PacketHost = { ...HOST, proxy: "down" };
+const DOWN: PacketHost = { ...GATEWAY, proxy: "down" };
 const MARKS = intentWith().marks;
 
-const ARRIVING: Packet = {
-  family: 4,
-  protocol: "tcp",
-  source: "198.51.100.7",
-  sourcePort: 5555,
-  destination: "192.0.2.1",
-  destinationPort: 443,
-  tcpFirst: true,
-  dontFragment: true,
-  way: { kind: "arriving", interface: "lan0", mac: "02:00:5e:10:00:01" },
-  mark: 0,
-  flow: FIRST_OF_FLOW,
-  socket: null,
-};
 const SENT: Packet = { ...ARRIVING, way: sentBy(1000), source: "198.51.100.1" };
 const LATER: Partial<Packet> = { tcpFirst: false, flow: OPEN_FLOW };
 const OUR_SOCKET = { transparent: true, wildcard: false, mark: 0 };
@@ -35,7 +17,7 @@ function sentBy(uid: number, name = "wan0"): Sent {
 }
 
 /** Verdict, way of taking, and `chain/rule` that decided. */
-function outcome(changes: IntentChanges, packet: Packet, host: PacketHost = HOST) {
+function outcome(changes: IntentChanges, packet: Packet, host: PacketHost = GATEWAY) {
   const { verdict, how, decidedBy } = evaluate(buildPlan(intentWith(changes)), packet, host);
   return [
     typeof verdict === "string" ? verdict : `taken ${verdict.taken.join()}`.trim(),
@@ -45,7 +27,7 @@ function outcome(changes: IntentChanges, packet: Packet, host: PacketHost = HOST
 }
 
 Deno.test("evaluate: a forwarded connection goes to the TPROXY listener, and is marked and delivered", () => {
-  const found = evaluate(buildPlan(intentWith({ from: ["lan0"] })), ARRIVING, HOST);
+  const found = evaluate(buildPlan(intentWith({ from: ["lan0"] })), ARRIVING, GATEWAY);
   assertEquals(found.verdict, { taken: [7870] });
   assertEquals([found.how, found.mark, found.flowMark], ["tproxy", MARKS.intercept, 0]);
   assertEquals(found.trail.at(-1), { kind: "delivered", why: "marked" });
@@ -64,7 +46,7 @@ Deno.test("evaluate: other interfaces, own addresses, broadcasts and anycast are
     const packet: Packet = { ...ARRIVING, family: 6, source: "2001:db8:1::7", destination };
     assertEquals(outcome(gateway, packet), ["pass", null, "tcp_in_new/here"]);
   }
-  const host: PacketHost = { ...HOST, forwards: false };
+  const host: PacketHost = { ...GATEWAY, forwards: false };
   const anycast: Packet = { ...ARRIVING, family: 6, source: "2001:db8:1::7", destination: "2001:db8:1::" };
   assertEquals(outcome(gateway, anycast, host)[0], "taken 7870");
 });
@@ -104,7 +86,7 @@ Deno.test("evaluate: packets of a taken connection whose socket is gone are lost
 });
 
 Deno.test("evaluate: this host's own connection goes round by lo, with both bits of the mark", () => {
-  const found = evaluate(buildPlan(intentWith({ local: true })), SENT, HOST);
+  const found = evaluate(buildPlan(intentWith({ local: true })), SENT, GATEWAY);
   assertEquals([found.verdict, found.how], [{ taken: [7870] }, "tproxy"]);
   assertEquals(found.mark, MARKS.intercept + MARKS.fromHere);
   assertEquals(found.flowMark, MARKS.intercept);
@@ -122,9 +104,13 @@ Deno.test("evaluate: this host's own connection goes round by lo, with both bits
 Deno.test("evaluate: our own sockets' packets pass, whoever else marks keeps its mark", () => {
   const local = { local: true };
   assertEquals(outcome(local, { ...SENT, mark: MARKS.bypass }), ["pass", null, "tproxy_out/bypass"]);
-  const foreign = evaluate(buildPlan(intentWith(local)), { ...SENT, mark: 0xca6c }, HOST);
+  const foreign = evaluate(buildPlan(intentWith(local)), { ...SENT, mark: 0xca6c }, GATEWAY);
   assertEquals([foreign.verdict, foreign.decidedBy?.rule, foreign.mark], ["pass", "foreign", 0xca6c]);
-  const forwarded = evaluate(buildPlan(intentWith({ from: ["lan0"] })), { ...ARRIVING, mark: 0xca6c }, HOST);
+  const forwarded = evaluate(
+    buildPlan(intentWith({ from: ["lan0"] })),
+    { ...ARRIVING, mark: 0xca6c },
+    GATEWAY,
+  );
   assertEquals([forwarded.verdict, forwarded.mark], [{ taken: [7870] }, MARKS.intercept + 0xca6c]);
   assertEquals(outcome(local, { ...SENT, way: sentBy(1000, "lo"), destination: "198.51.100.1" })[0], "pass");
 });
@@ -162,35 +148,42 @@ Deno.test("evaluate: datagrams: the workers' ports, what the mark says, and whos
   const udp = { udp: "tproxy", udpWorkers: 3, from: ["lan0"], local: true } as const;
   const plan = buildPlan(intentWith(udp));
   const datagram: Packet = { ...ARRIVING, protocol: "udp", tcpFirst: false };
-  const found = evaluate(plan, datagram, HOST);
+  const found = evaluate(plan, datagram, GATEWAY);
   assertEquals([found.verdict, found.how], [{ taken: [7870, 7871, 7872] }, "tproxy"]);
   assertEquals([found.mark, found.flowMark], [MARKS.intercept + MARKS.dontFragment, MARKS.intercept]);
   const step = found.trail.findLast((step) => step.kind === "rule");
   assertEquals(step?.kind === "rule" && step.oneOf, ["udp_worker_0", "udp_worker_1", "udp_worker_2"]);
-  assertEquals(evaluate(plan, { ...datagram, dontFragment: false }, HOST).mark, MARKS.intercept);
+  assertEquals(evaluate(plan, { ...datagram, dontFragment: false }, GATEWAY).mark, MARKS.intercept);
   const seen = { ...FIRST_OF_FLOW, seen: true };
-  assertEquals(evaluate(plan, { ...datagram, flow: seen }, HOST).verdict, "pass");
+  assertEquals(evaluate(plan, { ...datagram, flow: seen }, GATEWAY).verdict, "pass");
   const ours = { ...seen, mark: MARKS.intercept };
-  assertEquals(evaluate(plan, { ...datagram, flow: ours }, HOST).verdict, { taken: [7870, 7871, 7872] });
-  assertEquals(evaluate(plan, { ...datagram, flow: { ...ours, direction: "reply" } }, HOST).verdict, "pass");
-  assertEquals(evaluate(plan, { ...datagram, flow: { tracking: "invalid" } }, HOST).verdict, "pass");
+  assertEquals(evaluate(plan, { ...datagram, flow: ours }, GATEWAY).verdict, { taken: [7870, 7871, 7872] });
+  assertEquals(
+    evaluate(plan, { ...datagram, flow: { ...ours, direction: "reply" } }, GATEWAY).verdict,
+    "pass",
+  );
+  assertEquals(evaluate(plan, { ...datagram, flow: { tracking: "invalid" } }, GATEWAY).verdict, "pass");
   // What this host sends has been seen when it comes in again by lo: its entry is confirmed as it leaves.
   assertEquals(
-    evaluate(plan, { ...datagram, way: sentBy(1000), source: "198.51.100.1" }, HOST).how,
+    evaluate(plan, { ...datagram, way: sentBy(1000), source: "198.51.100.1" }, GATEWAY).how,
     "tproxy",
   );
 });
 
 Deno.test("evaluate: our answers to UDP clients are kept from conntrack before it looks", () => {
   const packet: Packet = { ...SENT, protocol: "udp", tcpFirst: false, mark: MARKS.reply };
-  const found = evaluate(buildPlan(intentWith({ udp: "tproxy", from: ["lan0"], local: true })), packet, HOST);
+  const found = evaluate(
+    buildPlan(intentWith({ udp: "tproxy", from: ["lan0"], local: true })),
+    packet,
+    GATEWAY,
+  );
   assertEquals([found.verdict, found.untracked, found.flowMark], ["pass", true, null]);
 });
 
 Deno.test("evaluate: source keep: zones, and answers that our socket takes", () => {
   const keep = { from: ["lan0"], source: "keep", otherInterfaces: ["wan0"] } as const;
   const plan = buildPlan(intentWith(keep));
-  const zone = evaluate(plan, { ...SENT, mark: MARKS.bypass }, HOST);
+  const zone = evaluate(plan, { ...SENT, mark: MARKS.bypass }, GATEWAY);
   assertEquals([zone.verdict, zone.zone], ["pass", 7873]);
   const answer: Packet = {
     ...ARRIVING,
@@ -245,9 +238,9 @@ Deno.test("evaluate: a pod: inbound, outbound, its own service's address, DNS", 
   assertEquals(outcome(pod, { ...toSelf, destination: "127.0.0.1" })[0], "pass");
   const query: Packet = { ...SENT, protocol: "udp", tcpFirst: false, destinationPort: 53 };
   assertEquals(outcome(pod, query), ["taken 15053", "redirect", "side_nat_out/dns-udp-1"]);
-  const own = evaluate(buildPlan(intentWith(pod)), { ...query, mark: MARKS.bypass }, HOST);
+  const own = evaluate(buildPlan(intentWith(pod)), { ...query, mark: MARKS.bypass }, GATEWAY);
   assertEquals([own.verdict, own.decidedBy?.rule], ["pass", "bypass"]);
-  assertNotEquals(own.zone, evaluate(buildPlan(intentWith(pod)), query, HOST).zone);
+  assertNotEquals(own.zone, evaluate(buildPlan(intentWith(pod)), query, GATEWAY).zone);
 });
 
 Deno.test("evaluate: a pod's inbound TPROXY, and packets that conntrack cannot place", () => {

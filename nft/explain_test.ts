@@ -1,27 +1,12 @@
-import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
+import { assert, assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import { type IntentChanges, intentWith } from "../tests/fixtures/intents.ts";
+import { ARRIVING, GATEWAY } from "../tests/fixtures/packets.ts";
 import { buildPlan } from "./build_plan.ts";
 import { evaluate } from "./evaluate.ts";
 import { explain, renderExplanation } from "./explain.ts";
-import { FIRST_OF_FLOW, OPEN_FLOW, type Packet, type PacketHost } from "./packet.ts";
+import { OPEN_FLOW, type Packet, type PacketHost } from "./packet.ts";
 
-const HOST: PacketHost = { addresses: ["198.51.100.1/24"], forwards: true, proxy: "up" };
-const PACKET: Packet = {
-  family: 4,
-  protocol: "tcp",
-  source: "198.51.100.7",
-  sourcePort: 5555,
-  destination: "192.0.2.1",
-  destinationPort: 443,
-  tcpFirst: true,
-  dontFragment: true,
-  way: { kind: "arriving", interface: "lan0", mac: "" },
-  mark: 0,
-  flow: FIRST_OF_FLOW,
-  socket: null,
-};
-
-function explained(changes: IntentChanges, packet: Packet = PACKET, host: PacketHost = HOST) {
+function explained(changes: IntentChanges, packet: Packet = ARRIVING, host: PacketHost = GATEWAY) {
   const plan = buildPlan(intentWith(changes));
   return explain(plan, packet, host, evaluate(plan, packet, host));
 }
@@ -29,7 +14,7 @@ function explained(changes: IntentChanges, packet: Packet = PACKET, host: Packet
 Deno.test("explain: says step by step what takes a connection, and which rule it was", () => {
   const text = renderExplanation(explained({ from: ["lan0"] }));
   assertEquals(text.split("\n"), [
-    "tcp 198.51.100.7:5555 → 192.0.2.1:443: the first packet of a flow, coming in by lan0",
+    "tcp 198.51.100.7:5555 → 192.0.2.1:443: the first packet of a flow, coming in by lan0 from 02:00:5e:10:00:01",
     "",
     "  1. prerouting tproxy_in/new (a new connection): the rules of tcp_in_new decide",
     "  2. prerouting tcp_in_new/chosen (what is left): the rules of tcp_in_take decide",
@@ -43,9 +28,10 @@ Deno.test("explain: says step by step what takes a connection, and which rule it
 
 Deno.test("explain: names the interfaces of a chain that is not asked, and the chain where rules end", () => {
   const elsewhere = explained({ from: ["lan0", "lan1"] }, {
-    ...PACKET,
+    ...ARRIVING,
     way: { kind: "arriving", interface: "wan0", mac: "" },
   });
+  assert(elsewhere.packet.endsWith("coming in by wan0"), elsewhere.packet);
   assertStringIncludes(elsewhere.steps[0]!, "it is for what comes in by lan0, lan1, not by wan0");
   assertEquals(elsewhere.because, "no chain is asked about it");
   const select = { tcpPorts: { include: [{ first: 80, last: 80 }], exclude: [] } };
@@ -58,9 +44,9 @@ Deno.test("explain: names the interfaces of a chain that is not asked, and the c
 });
 
 Deno.test("explain: without a proxy: the rules that are gone, the rule that drops", () => {
-  const down: PacketHost = { ...HOST, proxy: "down" };
-  assertEquals(explained({ from: ["lan0"] }, PACKET, down).because, "there are no rules");
-  const closed = explained({ from: ["lan0"], onProxyDown: "closed" }, PACKET, down);
+  const down: PacketHost = { ...GATEWAY, proxy: "down" };
+  assertEquals(explained({ from: ["lan0"] }, ARRIVING, down).because, "there are no rules");
+  const closed = explained({ from: ["lan0"], onProxyDown: "closed" }, ARRIVING, down);
   assertStringIncludes(closed.packet, "while no proxy listens");
   assertStringIncludes(closed.steps.at(-2)!, "there is no listener on port 7870, so the next rule is asked");
   assertEquals([closed.outcome, closed.because], [
@@ -71,7 +57,7 @@ Deno.test("explain: without a proxy: the rules that are gone, the rule that drop
 
 Deno.test("explain: who sends, with which mark, and by which way round", () => {
   const sent: Packet = {
-    ...PACKET,
+    ...ARRIVING,
     mark: 0x10,
     way: { kind: "sent", interface: "wan0", owner: { uid: 1000, gid: 100, cgroup: "user.slice" } },
   };
@@ -90,7 +76,7 @@ Deno.test("explain: who sends, with which mark, and by which way round", () => {
 });
 
 Deno.test("explain: later packets: of a socket, of a redirected flow, of nobody", () => {
-  const later: Packet = { ...PACKET, tcpFirst: false, flow: OPEN_FLOW };
+  const later: Packet = { ...ARRIVING, tcpFirst: false, flow: OPEN_FLOW };
   const socket = { transparent: true, wildcard: false, mark: 0 };
   const followed = explained({ from: ["lan0"] }, { ...later, socket });
   assertStringIncludes(followed.packet, "a later packet of a flow that a transparent socket here belongs to");

@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertNotEquals } from "../tests/assert.ts";
-import { DEFAULT_KERNEL_NUMBERS, EVERYTHING, type InterceptIntent } from "./intent.ts";
+import { intentWith } from "../tests/fixtures/intents.ts";
 import { formatCommands, iptablesCommands } from "./iptables_commands.ts";
 import { iptablesLimits, setOption } from "./iptables_limits.ts";
 import { ownRules, parseSave } from "./iptables_listing.ts";
@@ -9,20 +9,7 @@ import type { AddressSet, BaseChain, Chain, Match, Plan, Rule, Verdict } from ".
 import { renderIptables } from "./render_iptables.ts";
 import { isOwnIpset, parseIpsetCounts, renderIpset } from "./render_ipset.ts";
 
-const INTENT: InterceptIntent = {
-  tcp: "tproxy",
-  udp: "tproxy",
-  udpWorkers: 1,
-  from: ["lan0"],
-  local: false,
-  sidecar: null,
-  select: EVERYTHING,
-  port: 7870,
-  source: "own",
-  onProxyDown: "open",
-  otherInterfaces: [],
-  ...DEFAULT_KERNEL_NUMBERS,
-};
+const INTENT = intentWith({ udp: "tproxy", from: ["lan0"] });
 
 const PASS = { kind: "pass" } as const;
 const TCP = { kind: "protocol", protocol: "tcp" } as const;

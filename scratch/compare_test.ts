@@ -1,25 +1,10 @@
 import { assertEquals } from "../tests/assert.ts";
 import { intentWith } from "../tests/fixtures/intents.ts";
+import { ARRIVING, GATEWAY } from "../tests/fixtures/packets.ts";
 import { buildPlan } from "../nft/build_plan.ts";
 import { evaluate } from "../nft/evaluate.ts";
-import { FIRST_OF_FLOW, type Packet, type PacketHost } from "../nft/packet.ts";
+import type { Packet } from "../nft/packet.ts";
 import { compare } from "./compare.ts";
-
-const HOST: PacketHost = { addresses: ["198.51.100.1/24"], forwards: true, proxy: "up" };
-const PACKET: Packet = {
-  family: 4,
-  protocol: "tcp",
-  source: "198.51.100.7",
-  sourcePort: 5555,
-  destination: "192.0.2.1",
-  destinationPort: 443,
-  tcpFirst: true,
-  dontFragment: true,
-  way: { kind: "arriving", interface: "lan0", mac: "" },
-  mark: 0,
-  flow: FIRST_OF_FLOW,
-  socket: null,
-};
 
 function rules(...names: readonly string[]) {
   return names.map((name) => {
@@ -30,7 +15,7 @@ function rules(...names: readonly string[]) {
 
 Deno.test("compare: the same rules and the same end agree, whatever the order", () => {
   const plan = buildPlan(intentWith({ from: ["lan0"] }));
-  const predicted = evaluate(plan, PACKET, HOST);
+  const predicted = evaluate(plan, ARRIVING, GATEWAY);
   const met = rules("tcp_in_take/take", "tproxy_in/new", "tcp_in_new/chosen");
   const seen = compare(plan, predicted, { backend: "nft", rules: met, fate: "delivered" });
   assertEquals([seen.agrees, seen.decidedBy], [true, { chain: "tcp_in_take", rule: "take" }]);
@@ -39,7 +24,7 @@ Deno.test("compare: the same rules and the same end agree, whatever the order", 
 
 Deno.test("compare: both deciding rules are named, and what was met too much or too little", () => {
   const plan = buildPlan(intentWith({ from: ["lan0"] }));
-  const predicted = evaluate(plan, PACKET, HOST);
+  const predicted = evaluate(plan, ARRIVING, GATEWAY);
   const met = rules("tproxy_in/new", "tcp_in_new/here");
   const { agrees, text } = compare(plan, predicted, { backend: "iptables", rules: met, fate: "left" });
   assertEquals(agrees, false);
@@ -53,7 +38,7 @@ Deno.test("compare: both deciding rules are named, and what was met too much or 
 
 Deno.test("compare: without a listener iptables drops by the TPROXY rule itself, nft by the one after it", () => {
   const plan = buildPlan(intentWith({ from: ["lan0"], onProxyDown: "closed" }));
-  const predicted = evaluate(plan, PACKET, { ...HOST, proxy: "down" });
+  const predicted = evaluate(plan, ARRIVING, { ...GATEWAY, proxy: "down" });
   const met = rules("tproxy_in/new", "tcp_in_new/chosen", "tcp_in_take/take");
   const agrees = (backend: "nft" | "iptables", names: typeof met) =>
     compare(plan, predicted, { backend, rules: names, fate: "lost" }).agrees;
@@ -63,8 +48,8 @@ Deno.test("compare: without a listener iptables drops by the TPROXY rule itself,
 
 Deno.test("compare: any worker will do", () => {
   const plan = buildPlan(intentWith({ from: ["lan0"], tcp: "off", udp: "tproxy", udpWorkers: 2 }));
-  const packet: Packet = { ...PACKET, protocol: "udp", tcpFirst: false };
-  const predicted = evaluate(plan, packet, HOST);
+  const packet: Packet = { ...ARRIVING, protocol: "udp", tcpFirst: false };
+  const predicted = evaluate(plan, packet, GATEWAY);
   const steps = predicted.trail.filter((step) => step.kind === "rule");
   const other = steps.map(({ chain, rule }) => ({
     chain: chain === "udp_worker_0" ? "udp_worker_1" : chain,

@@ -4,30 +4,16 @@
  * @module
  */
 import { defaultRunConfig, type RunConfig } from "../config/mod.ts";
-import { DEFAULT_KERNEL_NUMBERS, EVERYTHING, type InterceptIntent } from "../nft/intent.ts";
 import { examine } from "../doctor/examine.ts";
 import { FakeHost, type FakeHostOptions } from "../doctor/fake_host.ts";
 import type { Finding } from "../doctor/findings.ts";
 import type { Subject } from "../doctor/subject.ts";
+import { type IntentChanges, intentWith } from "./fixtures/intents.ts";
 
 /** A gateway's run, unless `changes` says otherwise. */
-export function subjectOf(changes: Partial<InterceptIntent & Pick<RunConfig, "rules">> = {}): Subject {
+export function subjectOf(changes: IntentChanges & Partial<Pick<RunConfig, "rules">> = {}): Subject {
   const { rules = "auto", ...intentChanges } = changes;
-  const intent: InterceptIntent = {
-    tcp: "tproxy",
-    udp: "tproxy",
-    udpWorkers: 2,
-    from: ["lan0"],
-    local: false,
-    sidecar: null,
-    select: EVERYTHING,
-    port: 7870,
-    source: "own",
-    onProxyDown: "open",
-    otherInterfaces: [],
-    ...DEFAULT_KERNEL_NUMBERS,
-    ...intentChanges,
-  };
+  const intent = intentWith({ udp: "tproxy", udpWorkers: 2, from: ["lan0"], ...intentChanges });
   const { tcp, udp, udpWorkers: workers, from, local, port, source, onProxyDown } = intent;
   return {
     intent,

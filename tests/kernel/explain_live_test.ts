@@ -8,34 +8,16 @@ import { ourselves } from "../../demo/ourselves.ts";
 import { buildPlan } from "../../nft/build_plan.ts";
 import { evaluate } from "../../nft/evaluate.ts";
 import { type BackendName, BACKENDS } from "../../nft/mod.ts";
-import { FIRST_OF_FLOW, OPEN_FLOW, type Packet, type PacketHost, type Sent } from "../../nft/packet.ts";
+import { OPEN_FLOW, type Packet, type PacketHost, type Sent } from "../../nft/packet.ts";
 import { type Comparison, ScratchError, tryLive } from "../../scratch/mod.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
 import { type IntentChanges, intentWith } from "../fixtures/intents.ts";
+import { ARRIVING, GATEWAY } from "../fixtures/packets.ts";
 import { labTest } from "../lab/mod.ts";
 
-const HOST: PacketHost = {
-  addresses: ["198.51.100.1/24", "2001:db8:1::1/64"],
-  forwards: true,
-  proxy: "up",
-};
-const DOWN: PacketHost = { ...HOST, proxy: "down" };
+const DOWN: PacketHost = { ...GATEWAY, proxy: "down" };
 const { marks } = intentWith();
 
-const ARRIVING: Packet = {
-  family: 4,
-  protocol: "tcp",
-  source: "198.51.100.7",
-  sourcePort: 5555,
-  destination: "192.0.2.1",
-  destinationPort: 443,
-  tcpFirst: true,
-  dontFragment: true,
-  way: { kind: "arriving", interface: "lan0", mac: "" },
-  mark: 0,
-  flow: FIRST_OF_FLOW,
-  socket: null,
-};
 const ROOT: Sent = { kind: "sent", interface: "wan0", owner: { uid: 0, gid: 0, cgroup: "" } };
 const SENT: Packet = { ...ARRIVING, way: ROOT, source: "198.51.100.1" };
 const V6: Partial<Packet> = { family: 6, source: "2001:db8:1::7", destination: "2001:db8:9::1" };
@@ -51,35 +33,40 @@ interface Case {
   readonly decides: string;
 }
 
-const GATEWAY: IntentChanges = { from: ["lan0"] };
-const CLOSED: IntentChanges = { ...GATEWAY, local: true, onProxyDown: "closed" };
+const FORWARDED: IntentChanges = { from: ["lan0"] };
+const CLOSED: IntentChanges = { ...FORWARDED, local: true, onProxyDown: "closed" };
 const REDIRECT: IntentChanges = { tcp: "redirect", from: ["lan0"], local: true };
 const DATAGRAMS: IntentChanges = { udp: "tproxy", udpWorkers: 2, from: ["lan0"], local: true };
 const POD: IntentChanges = { sidecar: { dns: { port: 15053, servers: [] } } };
 
 const CASES: readonly Case[] = [
-  { what: "a connection", intent: GATEWAY, packet: ARRIVING, decides: "taken tcp_in_take/take" },
-  { what: "one by IPv6", intent: GATEWAY, packet: { ...ARRIVING, ...V6 }, decides: "taken tcp_in_take/take" },
+  { what: "a connection", intent: FORWARDED, packet: ARRIVING, decides: "taken tcp_in_take/take" },
+  {
+    what: "one by IPv6",
+    intent: FORWARDED,
+    packet: { ...ARRIVING, ...V6 },
+    decides: "taken tcp_in_take/take",
+  },
   {
     what: "one to the gateway",
-    intent: GATEWAY,
+    intent: FORWARDED,
     packet: { ...ARRIVING, destination: "198.51.100.1" },
     decides: "pass tcp_in_new/here",
   },
   {
     what: "one to the network's broadcast address",
-    intent: GATEWAY,
+    intent: FORWARDED,
     packet: { ...ARRIVING, destination: "198.51.100.255" },
     decides: "pass tcp_in_new/here",
   },
   {
     what: "one from elsewhere",
-    intent: GATEWAY,
+    intent: FORWARDED,
     packet: { ...ARRIVING, way: { kind: "arriving", interface: "lan1", mac: "" } },
     decides: "pass none",
   },
-  { what: "an older one", intent: GATEWAY, packet: { ...ARRIVING, ...LATER }, decides: "pass none" },
-  { what: "one without a proxy", intent: GATEWAY, packet: ARRIVING, host: DOWN, decides: "pass none" },
+  { what: "an older one", intent: FORWARDED, packet: { ...ARRIVING, ...LATER }, decides: "pass none" },
+  { what: "one without a proxy", intent: FORWARDED, packet: ARRIVING, host: DOWN, decides: "pass none" },
   {
     what: "one that is not to pass without a proxy",
     intent: CLOSED,
@@ -115,13 +102,13 @@ const CASES: readonly Case[] = [
   },
   {
     what: "marked before it is looked at",
-    intent: { ...GATEWAY, select: { marks: { include: [], exclude: [{ value: 0x10, mask: 0xff }] } } },
+    intent: { ...FORWARDED, select: { marks: { include: [], exclude: [{ value: 0x10, mask: 0xff }] } } },
     packet: { ...ARRIVING, mark: 0x10 },
     decides: "pass tcp_in_new/not-mark",
   },
   {
     what: "from a network card that is left alone",
-    intent: { ...GATEWAY, select: { macs: { include: [], exclude: ["02:00:5e:10:00:01"] } } },
+    intent: { ...FORWARDED, select: { macs: { include: [], exclude: ["02:00:5e:10:00:01"] } } },
     packet: { ...ARRIVING, way: { kind: "arriving", interface: "lan0", mac: "02:00:5e:10:00:01" } },
     decides: "pass tcp_in_new/not-mac",
   },
@@ -220,7 +207,7 @@ function tried(intent: IntentChanges, packet: Packet, host: PacketHost, backend:
 const AT_ONCE = 4;
 
 /** What is wrong with a case; undefined: nothing. */
-async function complaint({ what, intent, packet, host = HOST, decides }: Case, backend: BackendName) {
+async function complaint({ what, intent, packet, host = GATEWAY, decides }: Case, backend: BackendName) {
   const { predicted, live } = tried(intent, packet, host, backend);
   const { agrees, text } = await live;
   const { verdict, decidedBy } = predicted;
@@ -244,12 +231,12 @@ for (const backend of BACKENDS) {
 
   labTest(`explain --live: ${backend}: a prediction that is wrong is contradicted`, async () => {
     const plan = buildPlan(intentWith({ from: ["lan0"] }));
-    const wrong = evaluate(buildPlan(intentWith({ from: ["lan1"] })), ARRIVING, HOST);
+    const wrong = evaluate(buildPlan(intentWith({ from: ["lan1"] })), ARRIVING, GATEWAY);
     const sender = ourselves("explain", "sender");
     const live: Comparison = await tryLive({
       plan,
       packet: ARRIVING,
-      host: HOST,
+      host: GATEWAY,
       predicted: wrong,
       backend,
       sender,
@@ -264,7 +251,7 @@ labTest("explain --live: a user of this host is told apart where there are users
   const select = { uids: { include: [], exclude: [{ first: 1000, last: 1000 }] } };
   const packet: Packet = { ...SENT, way: { ...ROOT, owner: { uid: 1000, gid: 0, cgroup: "" } } };
   for (const backend of BACKENDS) {
-    const { live } = tried({ local: true, select }, packet, HOST, backend);
+    const { live } = tried({ local: true, select }, packet, GATEWAY, backend);
     if (Deno.uid() === 0) {
       const { agrees, text } = await live;
       assert(agrees, text.join("\n"));
@@ -279,7 +266,11 @@ labTest("explain --live: a user of this host is told apart where there are users
 
 labTest("explain --live: what cannot be made here is refused by name", async () => {
   const lo: Packet = { ...ARRIVING, way: { kind: "arriving", interface: "lo", mac: "" } };
-  await assertRejects(() => tried({ local: true }, lo, HOST, "nft").live, ScratchError, "--out lo");
+  await assertRejects(() => tried({ local: true }, lo, GATEWAY, "nft").live, ScratchError, "--out lo");
   const select = { cgroups: { include: [], exclude: ["system.slice"] } };
-  await assertRejects(() => tried({ local: true, select }, SENT, HOST, "nft").live, ScratchError, "cgroup");
+  await assertRejects(
+    () => tried({ local: true, select }, SENT, GATEWAY, "nft").live,
+    ScratchError,
+    "cgroup",
+  );
 });

@@ -4,10 +4,11 @@
  *
  * @module
  */
-import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent } from "../../nft/intent.ts";
+import { DEFAULT_KERNEL_NUMBERS } from "../../nft/intent.ts";
 import type { IptablesName } from "../../nft/iptables_programs.ts";
 import { renderRoutes } from "../../nft/render_route.ts";
 import { assertEquals } from "../assert.ts";
+import type { IntentChanges } from "../fixtures/intents.ts";
 import { type ClientSocket, DatagramClient, gatewayLab, type Lab, labTest } from "../lab/mod.ts";
 import { FLAVOURS, iptablesBackend, labPlan } from "./iptables_lab.ts";
 import { at, FAMILIES, UdpStandIn } from "./nft_udp_lab.ts";
@@ -15,7 +16,7 @@ import { at, FAMILIES, UdpStandIn } from "./nft_udp_lab.ts";
 const { marks } = DEFAULT_KERNEL_NUMBERS;
 const WORKERS = 3;
 
-async function load(lab: Lab, flavour: IptablesName, changes: Partial<InterceptIntent>) {
+async function load(lab: Lab, flavour: IptablesName, changes: IntentChanges) {
   const plan = labPlan({ tcp: "off", udpWorkers: WORKERS, ...changes });
   const backend = iptablesBackend(lab.host("gateway"), flavour);
   for (const { argv } of renderRoutes(plan)) await lab.host("gateway").output(argv);

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { NO_FILTER } from "../../nft/intent.ts";
 import { findIptablesRules } from "../../nft/iptables_found.ts";
 import { isRuleApplyError } from "../../nft/rule_apply_error.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
@@ -14,7 +13,6 @@ import {
   FLAVOURS,
   ipsetNames,
   iptablesBackend,
-  labIntent,
   labPlan,
   prefixes,
   savedRules,
@@ -29,7 +27,7 @@ function widePlan(port = 7870) {
     local: true,
     source: "keep",
     onProxyDown: "closed",
-    select: { ...labIntent().select, destinations: { ...NO_FILTER, exclude: prefixes(100) } },
+    select: { destinations: { include: [], exclude: prefixes(100) } },
   });
 }
 

@@ -6,10 +6,11 @@
  */
 import { buildPlan } from "../../nft/build_plan.ts";
 import type { Backend } from "../../nft/backend.ts";
-import { DEFAULT_KERNEL_NUMBERS, EVERYTHING, type InterceptIntent } from "../../nft/intent.ts";
+import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent } from "../../nft/intent.ts";
 import { IptablesBackend, type IptablesOptions } from "../../nft/iptables_backend.ts";
 import type { IptablesName } from "../../nft/iptables_programs.ts";
 import type { Match, Plan, Rule, Verdict } from "../../nft/plan.ts";
+import { type IntentChanges, intentWith } from "../fixtures/intents.ts";
 import type { LabHost } from "../lab/mod.ts";
 import { labExec } from "./nft_lab.ts";
 
@@ -35,26 +36,18 @@ export function iptablesBackend(
 }
 
 /** Traffic from lan0 over TPROXY, both protocols, unless `changes` says otherwise. */
-export function labIntent(changes: Partial<InterceptIntent> = {}): InterceptIntent {
-  return {
-    tcp: "tproxy",
+export function labIntent(changes: IntentChanges = {}): InterceptIntent {
+  return intentWith({
     udp: "tproxy",
     udpWorkers: 3,
     from: ["lan0"],
-    local: false,
-    sidecar: null,
-    select: EVERYTHING,
-    port: 7870,
-    source: "own",
-    onProxyDown: "open",
     otherInterfaces: changes.source === "keep" ? ["wan0"] : [],
-    ...DEFAULT_KERNEL_NUMBERS,
     ...changes,
-  };
+  });
 }
 
 /** The plan for {@linkcode labIntent}. */
-export function labPlan(changes: Partial<InterceptIntent> = {}): Plan {
+export function labPlan(changes: IntentChanges = {}): Plan {
   return buildPlan(labIntent(changes));
 }
 

@@ -114,7 +114,6 @@ for (const flavour of FLAVOURS) {
     const planOf = (count: number) =>
       labPlan({
         select: {
-          ...labIntent().select,
           destinations: {
             include: [],
             exclude: ["198.51.100.0/24", "2001:db8:100::/48", ...prefixes(count)],

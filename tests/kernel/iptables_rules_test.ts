@@ -6,7 +6,6 @@
 import { COMMAND_MISSING, type Exec } from "../../nft/exec.ts";
 import { isRuleApplyError } from "../../nft/rule_apply_error.ts";
 import type { Plan } from "../../nft/plan.ts";
-import { NO_FILTER } from "../../nft/intent.ts";
 import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "../assert.ts";
 import { gatewayLab, labTest } from "../lab/mod.ts";
 import { everyPlan } from "./iptables_every_plan.ts";
@@ -15,7 +14,6 @@ import {
   FLAVOURS,
   ipsetNames,
   iptablesBackend,
-  labIntent,
   labPlan,
   prefixes,
   rule,
@@ -26,18 +24,12 @@ import { labExec } from "./nft_lab.ts";
 /** Kinds of plan that the builders make. */
 function builtPlans(): Record<string, Plan> {
   const sidecar = {
-    inbound: "redirect",
-    inboundPort: 15006,
-    inboundPorts: NO_FILTER,
-    outboundPorts: [],
     proxyUids: [{ first: 0, last: 0 }],
-    proxyGids: [],
-    excludeInterfaces: [],
     virtualInterfaces: ["tap0"],
     dns: { port: 15053, servers: [] },
     dropInvalid: true,
-  } as const;
-  const pod = { from: [], tcp: "redirect", udp: "off" } as const;
+  };
+  const pod = { from: [], udp: "off" } as const;
   return {
     "gateway": labPlan({ local: true, source: "keep" }),
     "gateway, closed": labPlan({ local: true, source: "keep", onProxyDown: "closed" }),
@@ -130,10 +122,7 @@ for (const flavour of FLAVOURS) {
     const backend = iptablesBackend(gateway, flavour);
     const planOf = (count: number) =>
       labPlan({
-        select: {
-          ...labIntent().select,
-          destinations: { include: [], exclude: [...prefixes(count), ...prefixes(100, 6)] },
-        },
+        select: { destinations: { include: [], exclude: [...prefixes(count), ...prefixes(100, 6)] } },
       });
     const plan = planOf(20_000);
     await backend.check(plan);
@@ -178,7 +167,7 @@ for (const flavour of FLAVOURS) {
     assert(isRuleApplyError(error, "check"), `${error}`);
     assertStringIncludes(error.message, "--exclude-cidr: 20000 prefixes need the program ipset");
     const short = labPlan({
-      select: { ...labIntent().select, destinations: { include: [], exclude: prefixes(32) } },
+      select: { destinations: { include: [], exclude: prefixes(32) } },
     });
     await poorer.check(short);
     await poorer.load(short, "intercept");

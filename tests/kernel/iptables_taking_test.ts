@@ -4,10 +4,11 @@
  *
  * @module
  */
-import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent } from "../../nft/intent.ts";
+import { DEFAULT_KERNEL_NUMBERS } from "../../nft/intent.ts";
 import type { IptablesName } from "../../nft/iptables_programs.ts";
 import { renderRoutes } from "../../nft/render_route.ts";
 import { assertEquals } from "../assert.ts";
+import type { IntentChanges } from "../fixtures/intents.ts";
 import { type ClientSpec, GATEWAY_LAB, gatewayLab, type Lab, type LabHost, labTest } from "../lab/mod.ts";
 import { differenceTexts, FLAVOURS, iptablesBackend, labPlan } from "./iptables_lab.ts";
 import { Relay } from "./nft_lab.ts";
@@ -39,7 +40,7 @@ function longConnection(address: string, port: number): ClientSpec {
   };
 }
 
-async function load(lab: Lab, flavour: IptablesName, changes: Partial<InterceptIntent>) {
+async function load(lab: Lab, flavour: IptablesName, changes: IntentChanges) {
   const here = lab.host("gateway");
   const plan = labPlan({ udp: "off", ...changes });
   const backend = iptablesBackend(here, flavour);
