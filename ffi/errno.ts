@@ -18,6 +18,7 @@ export const EMFILE = 24;
 export const EPIPE = 32;
 export const EMSGSIZE = 90;
 export const ENOPROTOOPT = 92;
+export const EAFNOSUPPORT = 97;
 export const EADDRINUSE = 98;
 export const EADDRNOTAVAIL = 99;
 export const ENETUNREACH = 101;
@@ -95,6 +96,12 @@ export class SyscallError extends Error {
 /** Whether `error` is a failed system call, with that error number if one is given. */
 export function isSyscallError(error: unknown, errno?: number): error is SyscallError {
   return error instanceof SyscallError && (errno === undefined || error.errno === errno);
+}
+
+/** Whether an IPv6 socket could not be had because there is no IPv6: in the kernel (ipv6.disable=1) or in this network
+ * namespace (disable_ipv6=1). */
+export function meansNoIpv6(error: unknown): boolean {
+  return isSyscallError(error, EAFNOSUPPORT) || isSyscallError(error, EADDRNOTAVAIL);
 }
 
 /** Turns the raw tier's result into the checked tier's: the value, or an exception. */

@@ -13,6 +13,8 @@ import {
   IPV6_V6ONLY,
   SO_KEEPALIVE,
   SO_OOBINLINE,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
   SO_REUSEADDR,
   SO_REUSEPORT,
   SOCK_CLOEXEC,
@@ -27,7 +29,7 @@ import {
   TCP_NODELAY,
   TCP_USER_TIMEOUT,
 } from "./constants.ts";
-import { checked } from "./errno.ts";
+import { checked, isSyscallError } from "./errno.ts";
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_IN6_BYTES } from "./sockaddr.ts";
 import type { Syscalls } from "./syscalls.ts";
 
@@ -136,6 +138,16 @@ export function setDualStack(socket: Socket): void {
 export function setTransparent(socket: Socket, family: 4 | 6): void {
   if (family === 4) socket.setInt(SOL_IP, IP_TRANSPARENT, 1, "IP_TRANSPARENT");
   else socket.setInt(SOL_IPV6, IPV6_TRANSPARENT, 1, "IPV6_TRANSPARENT");
+}
+
+/** SO_RCVBUF, up to net.core.rmem_max, and beyond it where we may: with CAP_NET_ADMIN in the first user namespace. */
+export function setReceiveBuffer(socket: Socket, bytes: number): void {
+  socket.setInt(SOL_SOCKET, SO_RCVBUF, bytes, "SO_RCVBUF");
+  try {
+    socket.setInt(SOL_SOCKET, SO_RCVBUFFORCE, bytes, "SO_RCVBUFFORCE");
+  } catch (error) {
+    if (!isSyscallError(error)) throw error;
+  }
 }
 
 /** TCP_NODELAY (tcp(7)); an accepted socket has what its listener had. */

@@ -5,4 +5,5 @@
  */
 export * from "./client_key.ts";
 export * from "./client_limit.ts";
+export * from "./datagram_listener.ts";
 export type * from "./datagram_service.ts";

@@ -7,8 +7,7 @@ import { ANY_V4, ANY_V6 } from "../net/mod.ts";
 import {
   AF_INET,
   AF_INET6,
-  errnoName,
-  isSyscallError,
+  meansNoIpv6,
   setDualStack,
   setKeepalive,
   setNoDelay,
@@ -46,10 +45,7 @@ export function openListenerSocket(sockets: SocketFactory, settings: TcpSettings
   try {
     return { socket: open(sockets, settings, true), dualStack: true };
   } catch (error) {
-    // No IPv6 in the kernel (ipv6.disable=1), or none in this network namespace (disable_ipv6=1).
-    const noIpv6 = isSyscallError(error) &&
-      (errnoName(error.errno) === "EAFNOSUPPORT" || errnoName(error.errno) === "EADDRNOTAVAIL");
-    if (!noIpv6) throw error;
+    if (!meansNoIpv6(error)) throw error;
     return { socket: open(sockets, settings, false), dualStack: false };
   }
 }
