@@ -9,7 +9,8 @@ import type { IptablesName } from "../../nft/iptables_programs.ts";
 import { renderRoutes } from "../../nft/render_route.ts";
 import { assertEquals } from "../assert.ts";
 import type { IntentChanges } from "../fixtures/intents.ts";
-import { type ClientSpec, GATEWAY_LAB, gatewayLab, type Lab, type LabHost, labTest } from "../lab/mod.ts";
+import { GATEWAY_LAB, gatewayLab, type Lab, type LabHost, labTest } from "../lab/mod.ts";
+import { hostOf, longConnection } from "./connections.ts";
 import { differenceTexts, FLAVOURS, iptablesBackend, labPlan } from "./iptables_lab.ts";
 import { Relay } from "./nft_lab.ts";
 
@@ -23,23 +24,6 @@ const VPN_HOST = {
   "net/ipv4/conf/default/rp_filter": "1",
 };
 
-/** Sends once, waits for the test to change the rules, and sends again. */
-function longConnection(address: string, port: number): ClientSpec {
-  return {
-    address,
-    port,
-    steps: [
-      { do: "send", bytes: 1000 },
-      { do: "await-bytes", bytes: 1000 },
-      { do: "sleep", ms: 2500 },
-      { do: "send", bytes: 1000 },
-      { do: "await-bytes", bytes: 2000 },
-      { do: "half-close" },
-      { do: "await-end" },
-    ],
-  };
-}
-
 async function load(lab: Lab, flavour: IptablesName, changes: IntentChanges) {
   const here = lab.host("gateway");
   const plan = labPlan({ udp: "off", ...changes });
@@ -51,13 +35,9 @@ async function load(lab: Lab, flavour: IptablesName, changes: IntentChanges) {
 }
 
 async function started(from: LabHost, ports: readonly [string, number][]) {
-  const run = from.startClients(ports.map(([address, port]) => longConnection(address, port)));
+  const run = from.startClients(ports.map(([address, port]) => longConnection(address, port, 2500)));
   for (const i of ports.keys()) await run.progress(({ received }) => received >= 1000, i);
   return run;
-}
-
-function host(endpoint: string): string {
-  return endpoint.slice(0, endpoint.lastIndexOf(":"));
 }
 
 const CASES: { tcp: "tproxy" | "redirect"; source: "own" | "keep"; onProxyDown: "open" | "closed" }[] = [
@@ -91,11 +71,12 @@ for (const flavour of FLAVOURS) {
         ]]);
         await using taken = await started(lab.host("client"), both);
         const accepted = [await relay.nextAccepted(), await relay.nextAccepted()];
-        assertEquals(accepted.map(({ peer }) => host(peer)).sort(), [client.v4, `[${client.v6}]`]);
+        assertEquals(accepted.map(({ peer }) => hostOf(peer)).sort(), [client.v4, `[${client.v6}]`]);
         if (tcp === "tproxy") {
           assertEquals(accepted.map(({ local }) => local).sort(), Object.values(destination).sort());
         }
-        const seen = [await echo.nextOpened(), await echo.nextOpened()].map(({ peer }) => host(peer)).sort();
+        const seen = [await echo.nextOpened(), await echo.nextOpened()].map(({ peer }) => hostOf(peer))
+          .sort();
         const dialler = source === "keep"
           ? [client.v4, `[${client.v6}]`]
           : [gateway.wanV4, `[${gateway.wanV6}]`];

@@ -6,46 +6,16 @@
 import { applyPlan, DEFAULT_KERNEL_NUMBERS, detectHost, renderRoutes } from "../../nft/mod.ts";
 import { assertEquals } from "../assert.ts";
 import { type ClientSpec, GATEWAY_LAB, gatewayLab, type Lab, labTest } from "../lab/mod.ts";
+import { hostOf, longConnection, shortConnection } from "./connections.ts";
 import { gatewayPlan, labExec, Relay, RELAY_PORT } from "./nft_lab.ts";
 
 const { bypass } = DEFAULT_KERNEL_NUMBERS.marks;
 const { client, gateway, servers } = GATEWAY_LAB;
 const OWN = { keep: "none", mark: bypass } as const;
 
-/** A connection that sends once, stays open while the test changes the rules, and sends again. */
-function longConnection(address: string, port: number): ClientSpec {
-  return {
-    address,
-    port,
-    steps: [
-      { do: "send", bytes: 1000 },
-      { do: "await-bytes", bytes: 1000 },
-      { do: "sleep", ms: 4000 },
-      { do: "send", bytes: 1000 },
-      { do: "await-bytes", bytes: 2000 },
-      { do: "half-close" },
-      { do: "await-end" },
-    ],
-  };
-}
-
-function shortConnection(address: string, port: number): ClientSpec {
-  return {
-    address,
-    port,
-    steps: [{ do: "send", bytes: 1000 }, { do: "await-bytes", bytes: 1000 }, { do: "half-close" }, {
-      do: "await-end",
-    }],
-  };
-}
-
 async function connectAll(lab: Lab, from: string, specs: readonly ClientSpec[]): Promise<string[]> {
   await using run = lab.host(from).startClients(specs);
   return (await run.results()).map((result) => `${result.outcome} ${result.received ?? 0}`);
-}
-
-function host(endpoint: string): string {
-  return endpoint.slice(0, endpoint.lastIndexOf(":"));
 }
 
 for (const tcp of ["tproxy", "redirect"] as const) {
@@ -112,7 +82,7 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     const accepted = [await relay.nextAccepted(), await relay.nextAccepted()].sort((a, b) =>
       a.peer.localeCompare(b.peer)
     );
-    assertEquals(accepted.map(({ peer }) => host(peer)).sort(), [client.v4, `[${client.v6}]`].sort());
+    assertEquals(accepted.map(({ peer }) => hostOf(peer)).sort(), [client.v4, `[${client.v6}]`].sort());
     if (tcp === "tproxy") {
       assertEquals(accepted.map(({ local }) => local).sort(), Object.values(destination).sort());
     }
@@ -150,7 +120,7 @@ for (const tcp of ["tproxy", "redirect"] as const) {
     for (const i of [0, 1]) {
       await run.progress(({ received }) => received >= 1000, i);
       const { local } = await run.connected(i);
-      assertEquals(host(local), [client.v4, `[${client.v6}]`][i]);
+      assertEquals(hostOf(local), [client.v4, `[${client.v6}]`][i]);
     }
     const dialled = [(await run.connected(0)).local, (await run.connected(1)).local].sort();
     const seen = [(await echo.nextOpened()).peer, (await echo.nextOpened()).peer].sort();
@@ -245,7 +215,7 @@ labTest(
       keep: "process",
     });
     assertEquals(await connectAll(lab, "client", specs), Array(2).fill("connected 1000"));
-    const seen = [host((await echo.nextOpened()).peer), host((await echo.nextOpened()).peer)];
+    const seen = [hostOf((await echo.nextOpened()).peer), hostOf((await echo.nextOpened()).peer)];
     assertEquals(seen.sort(), [client.v4, `[${client.v6}]`].sort());
     await rules.revert();
 
