@@ -1,5 +1,6 @@
 /**
- * Rules as other programs leave them on a host: Docker's, ufw's, kube-proxy's.
+ * Rules in the manner of Docker, ufw and kube-proxy that are hard to leave as they are: in every table, of both
+ * families, with negations, quotation marks, and words that look like ours.
  *
  * @module
  */
