@@ -26,7 +26,7 @@ import {
   spared,
   toPorts,
 } from "./matches.ts";
-import { dnsChains, dnsRedirects, proxyOwners } from "./build_sidecar_dns.ts";
+import { dnsChains, dnsRedirects, leftAlone, proxyOwners } from "./build_sidecar_dns.ts";
 import type { BaseChain, Chain, InnerChain, Match, Rule, Sysctl } from "./plan.ts";
 
 const IN_NEW = "side_in_new";
@@ -39,7 +39,7 @@ export function sidecarChains(intent: InterceptIntent, sidecar: SidecarIntent, s
   const { inbound, dns, virtualInterfaces } = sidecar;
   const virtual = virtualInterfaces.length > 0 && intent.tcp === "redirect";
   const base: Chain[] = [
-    ...(sidecar.dropInvalid ? [validChain()] : []),
+    ...(sidecar.dropInvalid ? [validChain(sidecar)] : []),
     ...(dns === null ? [] : dnsChains(intent, sidecar, dns)),
     ...(inbound === "tproxy" ? [inboundTproxy(intent, sidecar), outboundOfTproxy(intent, sidecar)] : []),
     ...(inbound === "redirect" || virtual ? [inboundRedirect(sidecar, virtual)] : []),
@@ -68,7 +68,7 @@ function keeps({ source }: InterceptIntent, { inbound }: SidecarIntent): boolean
   return source === "keep" && inbound === "tproxy";
 }
 
-function validChain(): BaseChain {
+function validChain(sidecar: SidecarIntent): BaseChain {
   return {
     name: "side_valid",
     type: "filter",
@@ -76,7 +76,10 @@ function validChain(): BaseChain {
     priority: "mangle",
     interfaces: "any",
     why: "Packets that conntrack cannot place.",
-    rules: [always("invalid", [{ kind: "flowInvalid" }], { kind: "drop" }, "translated late or not at all")],
+    rules: [
+      ...leftAlone(sidecar, incoming),
+      always("invalid", [{ kind: "flowInvalid" }], { kind: "drop" }, "translated late or not at all"),
+    ],
   };
 }
 
@@ -299,9 +302,9 @@ function outboundChain(intent: InterceptIntent, sidecar: SidecarIntent): BaseCha
       first("bypass", [packetMark(marks.bypass)], pass, "sent by our own sockets; taking it would be a loop"),
       first("reply", [packetMark(marks.reply)], pass, "ours too: the outbound side, or an answer"),
       ...proxyOwners(sidecar).map((match, i) => first(`proxy-${i + 1}`, [match], pass, "sent by the proxy")),
+      ...leftAlone(sidecar, outgoing),
       ...(sidecar.dns === null ? [] : dnsRedirects(sidecar.dns)),
       first("loopback", [outgoing(LOOPBACK)], pass, "programs talk among themselves"),
-      ...leftAlone(sidecar, outgoing),
       ...redirectRules("tcp_out_new").filter(({ id }) => tcp === "redirect" || id !== "new"),
     ],
   };
@@ -323,12 +326,6 @@ function outboundSelection(
     ports: sidecar.outboundPorts,
     take: [redirectTake(intent.port)],
   }).chains;
-}
-
-function leftAlone({ excludeInterfaces }: SidecarIntent, match: (name: string) => Match): Rule[] {
-  return excludeInterfaces.map((name, i) =>
-    always(`not-if-${i + 1}`, [match(name)], { kind: "pass" }, "excluded interface")
-  );
 }
 
 function ownPorts(intent: InterceptIntent, sidecar: SidecarIntent): { first: number; last: number }[] {

@@ -8,7 +8,7 @@
  */
 import { UPSTREAM_ZONE } from "./build_keep.ts";
 import type { InterceptIntent, SidecarDns, SidecarIntent } from "./intent.ts";
-import { always, first, packetMark, toPorts } from "./matches.ts";
+import { always, first, incoming, outgoing, packetMark, toPorts } from "./matches.ts";
 import type { BaseChain, Match, Rule } from "./plan.ts";
 
 const DNS = { first: 53, last: 53 } as const;
@@ -34,6 +34,7 @@ export function dnsChains(intent: InterceptIntent, sidecar: SidecarIntent, dns: 
     interfaces: "any",
     why: "Queries as they leave, and our answers.",
     rules: [
+      ...leftAlone(sidecar, outgoing),
       ...ours.map((match, i) =>
         always(`ours-${i + 1}`, [query, match], zone(UPSTREAM_ZONE), "what we ask is tracked apart")
       ),
@@ -61,9 +62,12 @@ export function dnsChains(intent: InterceptIntent, sidecar: SidecarIntent, dns: 
     priority: "raw",
     interfaces: "any",
     why: "Answers of resolvers.",
-    rules: servers(dns, "source").map((match, i) =>
-      always(`answer-${i + 1}`, [answer(DNS.first), ...match], zone(UPSTREAM_ZONE), "to what we asked")
-    ),
+    rules: [
+      ...leftAlone(sidecar, incoming),
+      ...servers(dns, "source").map((match, i) =>
+        always(`answer-${i + 1}`, [answer(DNS.first), ...match], zone(UPSTREAM_ZONE), "to what we asked")
+      ),
+    ],
   }];
 }
 
@@ -88,6 +92,13 @@ function servers({ servers }: SidecarDns, side: "destination" | "source"): Match
     const family = address.includes(":") ? 6 : 4;
     return [{ kind: "address", side, family, prefix: `${address}/${family === 4 ? 32 : 128}` }];
   });
+}
+
+/** What comes in or leaves by an excluded interface, whichever way `match` looks. */
+export function leftAlone({ excludeInterfaces }: SidecarIntent, match: (name: string) => Match): Rule[] {
+  return excludeInterfaces.map((name, i) =>
+    always(`not-if-${i + 1}`, [match(name)], { kind: "pass" }, "excluded interface")
+  );
 }
 
 /** One match for each way to tell that the proxy has sent a packet, beside its marks. */
