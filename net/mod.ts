@@ -1,5 +1,5 @@
 /**
- * Addresses, prefixes, endpoints, ranges of ports and ids, marks and five-tuples: values only, no I/O.
+ * Addresses, prefixes, endpoints, ranges of ports and ids, marks, five-tuples and checksums: values only, no I/O.
  *
  * @module
  */
@@ -8,6 +8,7 @@ export * from "./endpoint.ts";
 export * from "./filter.ts";
 export * from "./five_tuple.ts";
 export * from "./id_range.ts";
+export * from "./internet_checksum.ts";
 export * from "./mac.ts";
 export * from "./mark_match.ts";
 export * from "./merge_prefixes.ts";

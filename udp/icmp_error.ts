@@ -9,7 +9,7 @@
  * @module
  */
 import { AF_INET, IPPROTO_ICMP, IPPROTO_ICMPV6, IPPROTO_UDP, sockaddrPort } from "../ffi/mod.ts";
-import { addToSum, checksumOf } from "./internet_checksum.ts";
+import { addToSum, checksumOf } from "../net/mod.ts";
 
 // RFC 792 and RFC 4443.
 export const ICMP_DEST_UNREACH = 3;

@@ -38,7 +38,7 @@ import {
   SOL_SOCKET,
   type Syscalls,
 } from "../ffi/mod.ts";
-import { addToSum, checksumOf } from "./internet_checksum.ts";
+import { addToSum, checksumOf } from "../net/mod.ts";
 import { Message } from "./message.ts";
 import { NOBODY_V4, NOBODY_V6 } from "./nobody.ts";
 

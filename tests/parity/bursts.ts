@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { encodeFrame, encodePacket, type FrameFields } from "./frame.ts";
+import { encodeEthernet } from "../../scratch/ip_packet.ts";
+import { encodePacket, type FrameFields } from "./frame.ts";
 import { UNWATCHED_TTL, WATCHED_TTL } from "./observer.ts";
 import { farEnd, isOwn, macOf, outgoingInterface } from "./places.ts";
 import { FOREIGN_MARKS, type Row, type Segment } from "./row.ts";
@@ -73,12 +74,12 @@ function fieldsOf(row: Row, id: number): FrameFields {
   };
 }
 
-function shot({ way, family }: Row, fields: FrameFields): Shot {
+function shot({ way }: Row, fields: FrameFields): Shot {
   const bytes = encodePacket(fields);
   if (way.kind === "sent") {
     return { from: "gateway", packet: { bytes: bytes.toBase64(), via: { mark: way.mark } } };
   }
-  const frame = encodeFrame(bytes, family, way.mac, macOf(way.interface));
+  const frame = encodeEthernet(bytes, way.mac, macOf(way.interface));
   return { from: "wire", packet: { bytes: frame.toBase64(), via: { interface: farEnd(way.interface) } } };
 }
 

@@ -4,8 +4,8 @@
  * @module
  */
 import { buildPlan } from "../../nft/build_plan.ts";
-import type { Filter, InterceptIntent } from "../../nft/intent.ts";
-import type { IdRange } from "../../net/mod.ts";
+import type { InterceptIntent } from "../../nft/intent.ts";
+import type { Filter, IdRange } from "../../net/mod.ts";
 import type { Plan } from "../../nft/plan.ts";
 import { type IntentChanges, intentWith } from "../fixtures/intents.ts";
 
