@@ -22,9 +22,10 @@ import { formatCommands, iptablesCommands, RESTORE_FLAGS, type RestoreCommand } 
 import { compareIptables } from "./iptables_compare.ts";
 import { iptablesLimits, setOption } from "./iptables_limits.ts";
 import { type OwnRules, ownRules, parseSave, type SavedTable } from "./iptables_listing.ts";
+import { restoreWord } from "./iptables_matches.ts";
 import { findIptables, type IptablesName, type IptablesPrograms } from "./iptables_programs.ts";
 import { iptablesRemoveScript } from "./iptables_remove_script.ts";
-import { renderRestore, type RestoreTable } from "./iptables_restore.ts";
+import { renderRestore, type RestoreChain, type RestoreTable } from "./iptables_restore.ts";
 import type { Phase, Plan } from "./plan.ts";
 import { ipsetName, ipsetsOf, renderIpset } from "./render_ipset.ts";
 import { bodyName, renderIptables } from "./render_iptables.ts";
@@ -146,8 +147,13 @@ export class IptablesBackend implements Backend {
   async counters(plan: Plan): Promise<RuleCounter[]> {
     const { tableName } = this.#options;
     const sums = new Map<string, { packets: number; bytes: number }>();
+    const wanted: RestoreChain[] = [];
     for (const family of this.#families) {
-      for (const { chains } of await this.#read(family, "verify")) {
+      const saved = await this.#read(family, "verify");
+      const isDraining = ownRules(saved, tableName).states.some(({ phase }) => phase === "drain");
+      const tables = this.#render(plan, isDraining ? "drain" : "intercept", family);
+      wanted.push(...tables.flatMap(({ chains }) => chains));
+      for (const { chains } of saved) {
         for (const { name, rules } of chains) {
           for (const { comment, packets, bytes } of rules) {
             const key = `${name} ${comment}`;
@@ -157,13 +163,19 @@ export class IptablesBackend implements Backend {
         }
       }
     }
-    return plan.chains.flatMap((chain) =>
-      chain.rules.map((rule) => ({
-        chain: chain.name,
-        rule: rule.id,
-        ...sums.get(`${bodyName(tableName, chain)} ${ruleComment(rule)}`) ?? { packets: 0, bytes: 0 },
-      }))
-    );
+    return plan.chains.flatMap((chain) => {
+      const name = bodyName(tableName, chain);
+      const rendered = wanted.filter((each) => each.name === name).flatMap(({ rules }) => rules);
+      return chain.rules.map((rule) => {
+        const sum = sums.get(`${name} ${ruleComment(rule)}`);
+        const words = `--comment ${restoreWord(ruleComment(rule))} `;
+        // A rule of the other phase, or of a family that is not here, has met nothing.
+        if (sum === undefined && rendered.some((text) => text.includes(words))) {
+          throw new RuleApplyError("verify", `${this.name} chain ${name}: rule "${rule.id}" is missing`);
+        }
+        return { chain: chain.name, rule: rule.id, ...sum ?? { packets: 0, bytes: 0 } };
+      });
+    });
   }
 
   async remove(): Promise<string | undefined> {

@@ -164,11 +164,19 @@ export class NftBackend implements Backend {
     }
     const key = (chain: string, rule: string) => `${chain}/${rule}`;
     const counts = new Map<string, { packets: number; bytes: number }>();
-    for (const { name, rules } of nftChains(plan, "intercept")) {
+    const phase = tableState(table)?.phase === "drain" ? "drain" : "intercept";
+    for (const { name, rules } of nftChains(plan, phase)) {
       const listed = table.chains.find((chain) => chain.name === name)?.rules ?? [];
       for (const { comment, counts: of } of rules) {
+        if (of === undefined) continue;
         const found = listed.find((rule) => rule.comment === comment);
-        if (of !== undefined && found !== undefined) counts.set(key(of.chain, of.rule), found);
+        if (found === undefined) {
+          throw new RuleApplyError(
+            "verify",
+            `table inet ${table.name}: rule "${of.chain}/${of.rule}" is missing`,
+          );
+        }
+        counts.set(key(of.chain, of.rule), found);
       }
     }
     return plan.chains.flatMap((chain) =>
@@ -192,7 +200,7 @@ export class NftBackend implements Backend {
     }
     const holder = tableState(table)?.by ?? null;
     if (table.isOwned || (holder !== null && holder !== by && await isLiving(holder, exec))) {
-      return new TableHeldError("revert", tableName).message;
+      return new TableHeldError("revert", `table inet ${tableName}`).message;
     }
     const result = await exec.run(["nft", "delete", "table", "inet", tableName]);
     return result.code === 0 ? undefined : result.stderr;
@@ -250,7 +258,7 @@ export class NftBackend implements Backend {
       const holder = tableState(table)?.by ?? null;
       const isHeld = table.isOwned || (holder !== null && holder !== by && await isLiving(holder, exec));
       if (!isHeld) return table;
-      if (attempt === HOLDER_ATTEMPTS) throw new TableHeldError(stage, tableName);
+      if (attempt === HOLDER_ATTEMPTS) throw new TableHeldError(stage, `table inet ${tableName}`);
       await new Promise((resolve) => setTimeout(resolve, HOLDER_ATTEMPT_MS));
     }
   }
@@ -342,7 +350,7 @@ export class NftBackend implements Backend {
     if (table !== undefined && !isExecResult(table)) {
       const holder = tableState(table)?.by ?? null;
       const isLocked = table.isOwned || (holder !== null && await isLiving(holder, exec));
-      if (isLocked && holder !== by) return new TableHeldError(stage, tableName);
+      if (isLocked && holder !== by) return new TableHeldError(stage, `table inet ${tableName}`);
     }
     return new RuleApplyError(stage, "nft", said);
   }

@@ -25,8 +25,9 @@ export class RuleApplyError extends Error {
 export class TableHeldError extends RuleApplyError {
   override readonly name = "TableHeldError";
 
-  constructor(stage: ApplyStage, tableName: string) {
-    super(stage, `table inet ${tableName} belongs to a running process`);
+  /** `what` they are: `table inet pellucid`. */
+  constructor(stage: ApplyStage, what: string) {
+    super(stage, `${what} belongs to a running process`);
   }
 }
 

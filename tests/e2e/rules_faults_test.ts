@@ -102,7 +102,7 @@ labTest(
       // Which of the checks it came to is a matter of milliseconds.
       assertMatch(
         loser.logged("error")[0]!.message,
-        /(TCP|UDP) port \d+: taken|data plane: bind: EADDRINUSE$|table inet pellucid belongs to a running process$/,
+        /(TCP|UDP) port \d+: taken|data plane: bind: EADDRINUSE$|^rules \w+: table inet pellucid belongs to a running process$/,
       );
       for (const [address, seen] of [[servers.v4, gateway.wanV4], [servers.v6, gateway.wanV6]] as const) {
         await (await talker.reach(address, echo.port)).close();

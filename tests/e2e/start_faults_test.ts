@@ -59,7 +59,7 @@ labTest(
     assertEquals((await failedStart(here, FROM_LAN)).code, "port-taken");
     const other = await failedStart(here, [...FROM_LAN, "--port", "7970"]);
     assertEquals(other.code, "rules-failed");
-    assertStringIncludes(other.message, "table inet pellucid belongs to a running process");
+    assertEquals(other.message, "rules check: table inet pellucid belongs to a running process");
     assertEquals(other.hint, "nothing was changed; stop that one first");
     const client = lab.host("client");
     for (const address of [GATEWAY_LAB.servers.v4, GATEWAY_LAB.servers.v6]) {

@@ -4,7 +4,7 @@
  * @module
  */
 import { COMMAND_MISSING, type Exec } from "../../nft/exec.ts";
-import { isRuleApplyError } from "../../nft/rule_apply_error.ts";
+import { isRuleApplyError, RuleApplyError } from "../../nft/rule_apply_error.ts";
 import type { Plan } from "../../nft/plan.ts";
 import { assert, assertEquals, assertNotEquals, assertRejects, assertStringIncludes } from "../assert.ts";
 import { gatewayLab, labTest } from "../lab/mod.ts";
@@ -47,7 +47,10 @@ for (const flavour of FLAVOURS) {
     assertEquals(backend.unsupported(plan), []);
     await backend.check(plan);
     assertEquals((await backend.differences(plan, "intercept")).length, 4);
+    await assertRejects(() => backend.counters(plan), RuleApplyError, "is missing");
     await backend.load(plan, "intercept");
+    // Rules of another plan are no rules of this one.
+    await assertRejects(() => backend.counters(labPlan()), RuleApplyError, "is missing");
     assertEquals(await differenceTexts(backend, plan), []);
     const counters = await backend.counters(plan);
     assertEquals(

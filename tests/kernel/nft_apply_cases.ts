@@ -251,7 +251,7 @@ const NFT_CASES: readonly ApplyCase[] = [
       for (const keep of ["process", "kept"] as const) {
         const error = await assertRejects(() => applyPlan(TPROXY, { ...options, keep }));
         assert(isRuleApplyError(error, "check"));
-        assertStringIncludes(error.message, "belongs to a running process");
+        assertEquals(error.message, "rules check: table inet pellucid belongs to a running process");
       }
       assertEquals(await cleanup(exec), { removed: [], inUse: ["table inet pellucid"] });
       assertEquals(await rules.heal(), []);

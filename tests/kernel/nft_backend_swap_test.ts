@@ -5,7 +5,8 @@
  */
 import type { Exec } from "../../nft/exec.ts";
 import type { AddressSet, Plan } from "../../nft/plan.ts";
-import { assert, assertEquals } from "../assert.ts";
+import { RuleApplyError } from "../../nft/rule_apply_error.ts";
+import { assert, assertEquals, assertRejects } from "../assert.ts";
 import { intentWith } from "../fixtures/intents.ts";
 import { GATEWAY_LAB, gatewayLab, type LabHost, labTest } from "../lab/mod.ts";
 import { HOLDS, nftBackend } from "./nft_backend_lab.ts";
@@ -145,6 +146,9 @@ for (const hold of HOLDS) {
     ]);
     await backend.load(plan, "intercept");
     assertEquals((await backend.counters(plan)).map(({ packets }) => packets), [0, 0]);
+    const other = droppingPlan(addressSet("other_4", ["198.51.100.0/24"]), plan.sets[1]!);
+    const renamed = { ...other, chains: other.chains.map((chain) => ({ ...chain, name: "another" })) };
+    await assertRejects(() => backend.counters(renamed), RuleApplyError, "is missing");
     await backend.remove();
     await backend.close();
   });
