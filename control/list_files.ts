@@ -13,6 +13,9 @@ import {
   unmapV4,
 } from "../net/mod.ts";
 
+/** Some millions of lines: no list is longer, and no pipe or device, which never ends, is read. */
+const MOST_BYTES = 64 * 2 ** 20;
+
 /** One side of a filter by address: merged, canonical, in order. What cannot be read becomes issues. */
 export async function collectPrefixes(
   flag: string,
@@ -83,10 +86,17 @@ export function parseNameServers(text: string): string[] {
 
 async function readFile(path: string, file: string, issues: ConfigIssue[]): Promise<string | undefined> {
   try {
-    return await Deno.readTextFile(file);
+    const { isFile, size } = await Deno.stat(file);
+    if (isFile && size <= MOST_BYTES) return await Deno.readTextFile(file);
+    issues.push({
+      path,
+      found: `${file}: ${isFile ? `${Math.ceil(size / 2 ** 20)} MiB` : "no regular file"}`,
+      wanted: `a regular file of at most ${MOST_BYTES / 2 ** 20} MiB`,
+    });
+    return undefined;
   } catch (error) {
     // Whatever kept it from being read, the user has to see to it; a running proxy goes on with what it has.
-    const why = error instanceof Error ? error.message.replace(/: readfile .*$/, "") : String(error);
+    const why = error instanceof Error ? error.message.replace(/: (readfile|stat) .*$/, "") : String(error);
     issues.push({ path, found: `${file}: ${why}`, wanted: "a file that can be read" });
     return undefined;
   }

@@ -125,6 +125,18 @@ Deno.test("resolveIntent: all that cannot be resolved is named at once, files wi
   });
 });
 
+Deno.test("resolveIntent: a list is a regular file of a size that lists have", async () => {
+  await withFiles({ big: "" }, async (folder) => {
+    // A hole: it takes no space.
+    await Deno.truncate(`${folder}/big`, 64 * 2 ** 20 + 1);
+    for (const file of ["/dev/zero", folder, `${folder}/big`]) {
+      const filter = { include: [], exclude: [], includeFiles: [], excludeFiles: [file] };
+      const [issue] = await issuesOf(local({ destinations: filter }));
+      assertEquals(issue?.[1], `${file}: ${file.endsWith("big") ? "65 MiB" : "no regular file"}`);
+    }
+  });
+});
+
 Deno.test("resolveIntent: a sidecar", async () => {
   const { sidecar, tcp, udp, port } = await resolveIntent({
     ...sidecarRunConfig(),
