@@ -11,9 +11,13 @@ export function describeEvent(event: AppEvent): string {
     case "starting":
       return `starting: ${count(event.workers, "worker")}, pid ${event.pid}`;
     case "ready": {
-      const hasTcp = event.mode !== "off", hasUdp = event.udp !== "off";
+      const hasTcp = event.mode !== "off" || event.legs !== undefined, hasUdp = event.udp !== "off";
+      const tcp =
+        event.legs?.map(({ direction, mode, port, dns }) =>
+          `${dns ? "DNS" : `${direction} TCP`} (${mode}) on port ${port}`
+        ) ?? [`TCP (${event.mode}) on ${event.listeners.join(", ")}`];
       const carried = [
-        ...(hasTcp ? [`TCP (${event.mode}) on ${event.listeners.join(", ")}`] : []),
+        ...(hasTcp ? tcp : []),
         ...(hasUdp ? [`UDP on ${joinPorts(event.udpListeners).join(", ")}`] : []),
         ...(event.source === "keep" ? ["client addresses kept"] : []),
         event.rules,

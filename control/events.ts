@@ -9,6 +9,15 @@ import type { FlowEnd } from "../dataplane/flow_ring.ts";
 import type { CounterName } from "../dataplane/stats.ts";
 import type { Protocol } from "../net/mod.ts";
 
+/** What one of a pod's listeners takes. */
+interface ReadyLeg {
+  readonly direction: "inbound" | "outbound";
+  readonly mode: "tproxy" | "redirect";
+  readonly port: number;
+  /** Whether it answers name queries; UDP ones reach the same port. */
+  readonly dns: boolean;
+}
+
 /** The fields of each event, by its name. */
 export interface AppEvents {
   /** The first steps begin. */
@@ -19,6 +28,8 @@ export interface AppEvents {
     /** Of TCP. */
     mode: TcpMode;
     udp: UdpMode;
+    /** A pod's, one for each TCP listener; absent where it is no pod's. */
+    legs?: readonly ReadyLeg[];
     source: SourceMode;
     /** Of TCP: every worker has the same ones. */
     listeners: readonly string[];

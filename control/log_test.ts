@@ -130,6 +130,17 @@ Deno.test("describeEvent: ready tells TCP and UDP, each where it is carried", ()
   );
 });
 
+Deno.test("describeEvent: a sidecar's ready tells each of its listeners", () => {
+  const pod = { ...READY, mode: "off", udp: "off", source: "keep", listeners: ["0.0.0.0:15006"] } as const;
+  const inbound = { direction: "inbound", mode: "tproxy", port: 15006, dns: false } as const;
+  const dns = { direction: "outbound", mode: "redirect", port: 15053, dns: true } as const;
+  assertEquals(
+    describeEvent({ ...pod, legs: [inbound, dns] }),
+    "ready: inbound TCP (tproxy) on port 15006; DNS (redirect) on port 15053; client addresses kept; fake rules; " +
+      "2 workers, 100 connections at most, pid 7, 50 ms",
+  );
+});
+
 Deno.test("describeEvent: a UDP flow and the totals tell datagrams, TCP alone does not", () => {
   const flow = describeEvent({ ...FLOW, proto: "udp", datagramsUp: 1, datagramsDown: 3 });
   assertStringIncludes(flow, ": 1 datagram (81 B) up, 3 datagrams (1.5 KiB) down, 13 ms, closed by upstream");
