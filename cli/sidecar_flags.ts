@@ -32,7 +32,7 @@ export const SIDECAR_FLAGS = under("with --sidecar", {
   "proxy-uid": list(
     USERS,
     "users as which the proxy runs: nothing of theirs is taken outbound; only for a proxy that may not mark " +
-      "its sockets (run without CAP_NET_ADMIN)",
+      "its sockets (no CAP_NET_ADMIN or CAP_NET_RAW)",
   ),
   "proxy-gid": list(GROUPS, "the same for groups"),
   "exclude-interface": list(INTERFACES, "leave alone what comes in or leaves by these interfaces"),

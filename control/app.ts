@@ -12,7 +12,7 @@ import { checkRunConfig, ConfigError, type RunConfig } from "../config/mod.ts";
 import type { WorkerConfig } from "../dataplane/protocol.ts";
 import { sumCounters } from "../dataplane/stats.ts";
 import { DEFAULT_KERNEL_NUMBERS } from "../nft/intent.ts";
-import type { EventSink } from "./events.ts";
+import type { AppEvents, EventSink } from "./events.ts";
 import { type FdBudget, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { FlowLog } from "./flow_log.ts";
 import { foreignInterception, type Interception } from "./interception.ts";
@@ -101,9 +101,9 @@ export class App {
     const issues = checkRunConfig(config);
     if (issues.length > 0) throw new ConfigError(issues);
     this.#emit({ event: "starting", pid: Deno.pid, workers: config.workers });
-    const { netAdmin } = await preflight(config);
+    const { marks } = await preflight(config);
     const budget = this.#shareFds();
-    const configs = workerConfigs(config, budget, netAdmin ? DEFAULT_KERNEL_NUMBERS.marks : NO_MARKS);
+    const configs = workerConfigs(config, budget, marks ? DEFAULT_KERNEL_NUMBERS.marks : NO_MARKS);
     const flowLog = config.flows
       ? new FlowLog(configs.flatMap(({ flowRing }) => flowRing ?? []), this.#emit)
       : undefined;
@@ -119,6 +119,7 @@ export class App {
         pid: Deno.pid,
         mode: config.tcp,
         udp: config.udp,
+        ...(config.sidecar === null ? {} : { legs: readyLegs(configs[0]!) }),
         source: config.source,
         listeners: listeners.tcp,
         udpListeners: listeners.udp,
@@ -242,6 +243,11 @@ export class App {
       return false;
     }
   }
+}
+
+/** All workers have the same. */
+function readyLegs({ tcp }: WorkerConfig): NonNullable<AppEvents["ready"]["legs"]> {
+  return tcp.map(({ direction = "outbound", mode, port, dns }) => ({ direction, mode, port, dns }));
 }
 
 function defaultInterception(config: RunConfig, emit: EventSink): Interception {

@@ -21,12 +21,12 @@ import { StartError } from "./start_error.ts";
 
 /** What the host grants. */
 export interface HostGrants {
-  /** CAP_NET_ADMIN over this network namespace. */
-  readonly netAdmin: boolean;
+  /** Whether our sockets may carry marks. */
+  readonly marks: boolean;
 }
 
 /** Bits of a capability set, linux/capability.h. */
-const CAPABILITY_BITS = { CAP_NET_BIND_SERVICE: 10n, CAP_NET_ADMIN: 12n } as const;
+const CAPABILITY_BITS = { CAP_NET_BIND_SERVICE: 10n, CAP_NET_ADMIN: 12n, CAP_NET_RAW: 13n } as const;
 type Capability = keyof typeof CAPABILITY_BITS;
 
 /** Ports below are privileged where no sysctl says otherwise. */
@@ -35,11 +35,9 @@ const UNPRIVILEGED_PORT_START = 1024;
 /** @throws {StartError} for the first thing that is in the way. */
 export async function preflight(config: RunConfig): Promise<HostGrants> {
   const status = Deno.readTextFileSync("/proc/self/status");
-  const netAdmin = hasCapability(status, "CAP_NET_ADMIN");
-  if (!netAdmin) {
-    checkUnprivileged(config);
-    if (config.sidecar !== null) checkOwner(config.sidecar, Deno.uid()!, Deno.gid()!);
-  }
+  const marks = mayMark(status, Deno.osRelease());
+  if (!hasCapability(status, "CAP_NET_ADMIN")) checkUnprivileged(config, marks);
+  if (!marks && config.sidecar !== null) checkOwner(config.sidecar, Deno.uid()!, Deno.gid()!);
   if (answersFromLowPorts(config) && !hasCapability(status, "CAP_NET_BIND_SERVICE")) {
     throw new StartError(
       "not-permitted",
@@ -49,7 +47,7 @@ export async function preflight(config: RunConfig): Promise<HostGrants> {
   }
   checkInterfaces(config.from);
   await waitForPorts(config);
-  return { netAdmin };
+  return { marks };
 }
 
 /** Whether the effective set in the text of /proc/self/status holds the capability. */
@@ -58,8 +56,15 @@ export function hasCapability(status: string, capability: Capability): boolean {
   return (BigInt(`0x${effective}`) >> CAPABILITY_BITS[capability] & 1n) === 1n;
 }
 
+/** Whether SO_MARK is granted: CAP_NET_ADMIN, since Linux 5.17 CAP_NET_RAW too. */
+export function mayMark(status: string, release: string): boolean {
+  if (hasCapability(status, "CAP_NET_ADMIN")) return true;
+  const [major = 0, minor = 0] = release.split(".", 2).map((part) => parseInt(part));
+  return hasCapability(status, "CAP_NET_RAW") && (major > 5 || major === 5 && minor >= 17);
+}
+
 /** Without CAP_NET_ADMIN a plain listener is all there can be. */
-function checkUnprivileged(config: RunConfig): void {
+function checkUnprivileged(config: RunConfig, marks: boolean): void {
   const why = config.rules !== "none"
     ? "to load rules and routes"
     : config.sidecar?.inbound === "tproxy"
@@ -68,7 +73,7 @@ function checkUnprivileged(config: RunConfig): void {
     ? "for the listener's IP_TRANSPARENT"
     : config.source === "keep"
     ? "to keep client addresses (IP_TRANSPARENT)"
-    : config.local
+    : config.local && !marks
     ? "to mark our own connections (SO_MARK), or the rules would send them back to us"
     : config.udp === "tproxy"
     ? "for UDP (IP_TRANSPARENT), which --udp off leaves alone"
@@ -116,7 +121,7 @@ export function checkOwner({ proxyUids, proxyGids }: SidecarConfig, uid: number,
   throw new StartError(
     "not-permitted",
     `--proxy-uid, --proxy-gid: neither has this process (user ${uid}, group ${gid}), one of them wanted: ` +
-      "without CAP_NET_ADMIN our connections cannot be marked, and the rules would send them back to us",
+      "without CAP_NET_ADMIN (since Linux 5.17 CAP_NET_RAW will do) our connections cannot be marked, and the rules would send them back to us",
     `name the user that runs the proxy, here and for the rules: --proxy-uid ${uid}`,
   );
 }

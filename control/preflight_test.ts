@@ -1,9 +1,26 @@
 import { ConfigError, DEFAULT_SIDECAR } from "../config/mod.ts";
 import { assertEquals, assertThrows } from "../tests/assert.ts";
-import { checkOwner } from "./preflight.ts";
+import { checkOwner, mayMark } from "./preflight.ts";
 import { StartError } from "./start_error.ts";
 
 const range = (first: number, last = first) => [{ first, last }];
+
+Deno.test("mayMark: CAP_NET_ADMIN, or CAP_NET_RAW where the kernel takes it", () => {
+  const status = (bit: number) => `CapEff:\t${(1n << BigInt(bit)).toString(16).padStart(16, "0")}\n`;
+  const admin = status(12), raw = status(13), bind = status(10);
+  assertEquals(["4.19.0", "5.16.20", "6.1.0-18-amd64"].map((release) => mayMark(admin, release)), [
+    true,
+    true,
+    true,
+  ]);
+  assertEquals(["4.19.0", "5.16.20", "5.17.0-rc1", "6.1.0"].map((release) => mayMark(raw, release)), [
+    false,
+    false,
+    true,
+    true,
+  ]);
+  assertEquals(mayMark(bind, "6.1.0"), false);
+});
 
 Deno.test("checkOwner: a proxy that cannot be marked runs as somebody who is exempt", () => {
   checkOwner({ ...DEFAULT_SIDECAR, proxyUids: range(1337) }, 1337, 0);

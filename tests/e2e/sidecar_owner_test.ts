@@ -24,17 +24,17 @@ const PASSTHROUGH = { v4: "127.0.0.6", v6: "::6" } as const;
 const UNPRIVILEGED = { prefix: ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] };
 const FOREIGN_RULES = ["--rules", "none", "--proxy-uid", "0"];
 
-async function siteWithRules(): Promise<SidecarSite> {
+async function siteWithRules(...flags: string[]): Promise<SidecarSite> {
   const site = await SidecarSite.start();
   const program = [Deno.execPath(), "run", "-A", "--cached-only", MAIN];
-  await site.pod.output([...program, "rules", "apply", "--sidecar", "--proxy-uid", "0"]);
+  await site.pod.output([...program, "rules", "apply", "--sidecar", ...flags]);
   return site;
 }
 
 labTest(
   "sidecar without privileges: its connections to the pod's programs are known by where they come from",
   async () => {
-    await using site = await siteWithRules();
+    await using site = await siteWithRules("--proxy-uid", "0");
     await site.pod.output(["ip", "-6", "address", "add", `${PASSTHROUGH.v6}/128`, "dev", "lo"]);
     const [inside, outside] = [
       await site.pod.serve({ kind: "echo" }),
@@ -63,7 +63,7 @@ labTest(
 );
 
 labTest("sidecar without privileges: an address that lo lacks is said, and IPv4 goes on", async () => {
-  await using site = await siteWithRules();
+  await using site = await siteWithRules("--proxy-uid", "0");
   const echo = await site.pod.serve({ kind: "echo" });
   const proxy = await site.run(FOREIGN_RULES, UNPRIVILEGED);
   const { outcome, end } = await site.node.connect({
@@ -96,4 +96,30 @@ labTest("sidecar without privileges: whoever would meet its own rules does not s
     assertEquals(await proxy.exitCode(), 1);
     assertMatch(proxy.process.stderr.text(), wanted);
   }
+});
+
+labTest("sidecar with CAP_NET_RAW alone: it marks its sockets and needs no user of its own", async () => {
+  await using site = await siteWithRules();
+  const [inside, outside] = [
+    await site.pod.serve({ kind: "echo" }),
+    await site.outside.serve({ kind: "echo" }),
+  ];
+  const prefix = ["setpriv", "--bounding-set=-all,+net_raw", "--inh-caps=-all"];
+  const proxy = await site.run(["--rules", "none"], { prefix });
+  assertEquals((await proxy.event("ready")).legs, [
+    { direction: "outbound", mode: "redirect", port: 15001, dns: false },
+    { direction: "inbound", mode: "redirect", port: 15006, dns: false },
+  ]);
+  for (const family of BOTH_FAMILIES) {
+    await exchange(site.outside, POD[family], inside.port);
+    await exchange(site.pod, OUTSIDE[family], outside.port);
+  }
+  const totals = await proxy.stopByForce();
+  assertEquals([totals.tcpFinished, totals.tcpRefusedLoop, totals.tcpDialFailed], [4, 0, 0]);
+  assertEquals(site.flows().map(({ direction }) => direction), [
+    "inbound",
+    "outbound",
+    "inbound",
+    "outbound",
+  ]);
 });
