@@ -16,7 +16,7 @@ import {
 } from "../lab/mod.ts";
 import { endpoint } from "./datagram_site.ts";
 import { eventually, kernelState, MAIN, ProxyRun } from "./proxy_run.ts";
-import { Talker } from "./talker.ts";
+import { type Talk, Talker } from "./talker.ts";
 
 const { client, gateway, servers } = GATEWAY_LAB;
 const FAMILIES = ["v4", "v6"] as const;
@@ -133,6 +133,11 @@ async function hostState(host: LabHost): Promise<string> {
   return await kernelState(host) + rules.join("\n");
 }
 
+/** The kernel closes what the process had open. */
+async function assertEnded(open: readonly Talk[]): Promise<void> {
+  for (const talk of open) assert(["fin", "reset"].includes(await talk.ended()));
+}
+
 for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
   for (const way of WAYS) {
     for (const policy of ["open", "closed"] as const) {
@@ -159,8 +164,6 @@ for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
         const killedAt = performance.now();
         // Until the kernel has closed its listeners they take connections.
         await proxy.process.wait(5_000);
-        // The kernel closes what the process had open. What it cannot tell a client of, because the rules are still
-        // there and drop it, the client finds out by itself.
         if (policy === "open") {
           for (const family of FAMILIES) {
             await eventually(`${family}: a new connection gets through`, async () => {
@@ -177,7 +180,7 @@ for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
           await eventually("all is as before", async () => await hostState(here) === before, OPEN_MS)
             // What there is instead says more than the time that has passed.
             .catch(async () => assertEquals(await hostState(here), before));
-          for (const talk of open) assert(["fin", "reset"].includes(await talk.ended()));
+          await assertEnded(open);
           return;
         }
         const seen = site.datagrams.receivedCount;
@@ -191,6 +194,7 @@ for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
         }
         assertEquals(site.datagrams.receivedCount, seen, "no datagram has reached the server");
         await site.assertOthersUntouched();
+        await assertEnded(open);
 
         await pellucid(here, "cleanup");
         assertEquals(await hostState(here), before);
