@@ -56,6 +56,8 @@ export interface ExecSession {
 
 const RUN_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
+/** How long after a kill, or its end, we go on listening to a command whose output another process still holds. */
+const OUTPUT_GRACE_MS = 500;
 
 /**
  * Runs its arguments until they end, or until its own input does: so a command that reads nothing does not outlive
@@ -87,53 +89,84 @@ export class HostExec implements Exec {
     argv: readonly string[],
     options: { stdin?: string; timeoutMs?: number } = {},
   ): Promise<ExecResult> {
-    const [program = "", ...args] = [...this.#prefix, ...argv];
-    const timeout = AbortSignal.timeout(options.timeoutMs ?? RUN_TIMEOUT_MS);
     let child: Deno.ChildProcess;
     try {
-      child = new Deno.Command(program, {
-        args,
-        env: this.#env,
-        stdin: options.stdin === undefined ? "null" : "piped",
-        stdout: "piped",
-        stderr: "piped",
-      }).spawn();
+      child = this.#spawn(argv, options.stdin === undefined ? "null" : "piped");
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
-      return { code: COMMAND_MISSING, stdout: "", stderr: `${program}: not found` };
+      return { code: COMMAND_MISSING, stdout: "", stderr: `${[...this.#prefix, ...argv][0]}: not found` };
     }
-    const kill = () => killIfRunning(child);
-    timeout.addEventListener("abort", kill);
-    try {
-      const [output] = await Promise.all([child.output(), feed(child, options.stdin)]);
-      const decoder = new TextDecoder();
-      return {
-        code: timeout.aborted ? COMMAND_KILLED : output.code,
-        stdout: decoder.decode(output.stdout),
-        stderr: timeout.aborted ? `${argv.join(" ")}: no end, killed` : decoder.decode(output.stderr),
-      };
-    } finally {
-      timeout.removeEventListener("abort", kill);
-    }
+    const said = { stdout: "", stderr: "" };
+    const output = [
+      new Output(child.stdout, (text) => said.stdout += text),
+      new Output(child.stderr, (text) => said.stderr += text),
+    ];
+    const work = Promise.all([child.status, feed(child, options.stdin), ...output.map(({ ended }) => ended)]);
+    const inTime = await within(options.timeoutMs ?? RUN_TIMEOUT_MS, work);
+    if (inTime !== undefined) return { code: inTime[0].code, ...said };
+    killIfRunning(child);
+    await within(OUTPUT_GRACE_MS, work);
+    for (const each of output) each.giveUp();
+    return { code: COMMAND_KILLED, stdout: said.stdout, stderr: `${argv.join(" ")}: no end, killed` };
   }
 
   open(argv: readonly string[]): ExecSession {
-    return new HostSession(this.#spawn(argv));
+    return new HostSession(this.#spawn(argv, "piped"));
   }
 
   watch(argv: readonly string[], onLine: (line: string) => void): ExecWatch {
-    return new HostWatch(this.#spawn([...UNTIL_INPUT_ENDS, ...argv]), onLine);
+    return new HostWatch(this.#spawn([...UNTIL_INPUT_ENDS, ...argv], "piped"), onLine);
   }
 
-  #spawn(argv: readonly string[]): Deno.ChildProcess {
+  #spawn(argv: readonly string[], stdin: "null" | "piped"): Deno.ChildProcess {
     const [program = "", ...args] = [...this.#prefix, ...argv];
     return new Deno.Command(program, {
       args,
       env: this.#env,
-      stdin: "piped",
+      stdin,
       stdout: "piped",
       stderr: "piped",
+      // In a process group of its own, which is killed as a whole: what it started would go on in its place.
+      detached: true,
     }).spawn();
+  }
+}
+
+/** What `work` resolves to, or undefined when that takes longer. */
+async function within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+  const deadline = Promise.withResolvers<undefined>();
+  const timer = setTimeout(() => deadline.resolve(undefined), ms);
+  try {
+    return await Promise.race([work, deadline.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** One of a command's outputs, which ends when the last process that has it closes it, or we give up. */
+class Output {
+  /** Resolves when there is no more to come. */
+  readonly ended: Promise<void>;
+  readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
+
+  constructor(stream: ReadableStream<Uint8Array>, onText: (text: string) => void) {
+    this.#reader = stream.getReader();
+    this.ended = this.#read(onText);
+  }
+
+  giveUp(): void {
+    // Nothing is left to be told by a stream that has failed.
+    this.#reader.cancel().catch(() => {});
+  }
+
+  async #read(onText: (text: string) => void): Promise<void> {
+    const decoder = new TextDecoder();
+    for (;;) {
+      const { value, done } = await this.#reader.read();
+      const text = decoder.decode(value, { stream: !done });
+      if (text !== "") onText(text);
+      if (done) return;
+    }
   }
 }
 
@@ -149,11 +182,13 @@ async function feed(child: Deno.ChildProcess, text: string | undefined): Promise
   }
 }
 
+/** Kills it and what it started. */
 function killIfRunning(child: Deno.ChildProcess): void {
   try {
+    // Fails when it has ended: then its number may be another group's.
     child.kill("SIGKILL");
+    Deno.kill(-child.pid, "SIGKILL");
   } catch (error) {
-    // It has ended already.
     if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
   }
 }
@@ -169,12 +204,13 @@ class HostWatch implements ExecWatch {
   constructor(child: Deno.ChildProcess, onLine: (line: string) => void) {
     this.#child = child;
     let said = "";
-    const output = Promise.all([
-      eachLine(child.stdout, onLine),
-      eachLine(child.stderr, (line) => said = line),
-      child.status,
-    ]);
-    this.ended = output.then(async ([, , status]) => {
+    const output = [
+      new Output(child.stdout, byLine(onLine)),
+      new Output(child.stderr, byLine((line) => said = line)),
+    ];
+    this.ended = child.status.then(async (status) => {
+      await within(OUTPUT_GRACE_MS, Promise.all(output.map(({ ended }) => ended)));
+      for (const each of output) each.giveUp();
       await this.#endInput();
       return `${howItEnded(status)}${said === "" ? "" : `: ${said}`}`;
     });
@@ -182,12 +218,8 @@ class HostWatch implements ExecWatch {
 
   async close(): Promise<void> {
     await this.#endInput();
-    const timer = setTimeout(() => killIfRunning(this.#child), CLOSE_TIMEOUT_MS);
-    try {
-      await this.ended;
-    } finally {
-      clearTimeout(timer);
-    }
+    if (await within(CLOSE_TIMEOUT_MS, this.ended) === undefined) killIfRunning(this.#child);
+    await this.ended;
   }
 
   async #endInput(): Promise<void> {
@@ -196,24 +228,21 @@ class HostWatch implements ExecWatch {
   }
 }
 
-async function eachLine(
-  stream: ReadableStream<Uint8Array>,
-  onLine: (line: string) => void,
-): Promise<void> {
+/** Makes lines of text that comes in pieces; one that nothing ends is none. */
+function byLine(onLine: (line: string) => void): (text: string) => void {
   let rest = "";
-  for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
-    const lines = (rest + chunk).split("\n");
+  return (text) => {
+    const lines = (rest + text).split("\n");
     rest = lines.pop()!;
     for (const line of lines) onLine(line);
-  }
-  if (rest !== "") onLine(rest);
+  };
 }
 
 class HostSession implements ExecSession {
   readonly ended: Promise<string>;
   readonly #child: Deno.ChildProcess;
   readonly #stdin: WritableStreamDefaultWriter<Uint8Array>;
-  readonly #readers: Promise<void>[];
+  readonly #output: readonly Output[];
   #stdout = "";
   #stderr = "";
   #hasEnded = false;
@@ -222,9 +251,15 @@ class HostSession implements ExecSession {
   constructor(child: Deno.ChildProcess) {
     this.#child = child;
     this.#stdin = child.stdin.getWriter();
-    this.#readers = [
-      this.#read(child.stdout, (text) => this.#stdout += text),
-      this.#read(child.stderr, (text) => this.#stderr += text),
+    this.#output = [
+      new Output(child.stdout, (text) => {
+        this.#stdout += text;
+        this.#announce();
+      }),
+      new Output(child.stderr, (text) => {
+        this.#stderr += text;
+        this.#announce();
+      }),
     ];
     this.ended = child.status.then((status) => {
       this.#hasEnded = true;
@@ -246,39 +281,22 @@ class HostSession implements ExecSession {
       // The other end is gone: `ended` says how.
       return reply();
     }
-    const deadline = Promise.withResolvers<void>();
-    let timeIsUp = false;
-    const timer = setTimeout(() => {
-      timeIsUp = true;
-      deadline.resolve();
-    }, timeoutMs);
-    try {
-      while (!timeIsUp && !this.#hasEnded && !isComplete(reply())) {
-        await Promise.race([this.#changed.promise, deadline.promise]);
-      }
-    } finally {
-      clearTimeout(timer);
-    }
+    let isOver = false;
+    const answered = async () => {
+      while (!isOver && !this.#hasEnded && !isComplete(reply())) await this.#changed.promise;
+    };
+    await within(timeoutMs, answered());
+    isOver = true;
     return reply();
   }
 
   async close(): Promise<void> {
     // Fails when the command ended first, which is what is wanted.
     await this.#stdin.close().catch(() => {});
-    const timer = setTimeout(() => killIfRunning(this.#child), CLOSE_TIMEOUT_MS);
-    try {
-      await this.ended;
-    } finally {
-      clearTimeout(timer);
-    }
-    await Promise.all(this.#readers);
-  }
-
-  async #read(stream: ReadableStream<Uint8Array>, append: (text: string) => void): Promise<void> {
-    for await (const chunk of stream.pipeThrough(new TextDecoderStream())) {
-      append(chunk);
-      this.#announce();
-    }
+    if (await within(CLOSE_TIMEOUT_MS, this.ended) === undefined) killIfRunning(this.#child);
+    await this.ended;
+    await within(OUTPUT_GRACE_MS, Promise.all(this.#output.map(({ ended }) => ended)));
+    for (const each of this.#output) each.giveUp();
   }
 
   #announce(): void {
