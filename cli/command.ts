@@ -31,8 +31,8 @@ export interface CommandSpec<F extends FlagSet> {
   readonly flags: F;
   /** Arguments and what they are for. */
   readonly examples: readonly (readonly [args: string, purpose: string])[];
-  /** What is wrong with values that could all be read. */
-  readonly check?: (values: FlagValues<F>) => readonly ConfigIssue[];
+  /** What is wrong with values that could all be read, and with the arguments that are no flags. */
+  readonly check?: (values: FlagValues<F>, operands: readonly string[]) => readonly ConfigIssue[];
   /** Brings in the code, which only the command that is run pays for. */
   readonly load: () => Promise<(values: FlagValues<F>, operands: readonly string[]) => Promise<ExitCode>>;
 }
@@ -73,7 +73,7 @@ export function command<F extends FlagSet>(spec: CommandSpec<F>): Command {
         issues: [
           ...parsed.issues,
           ...(spec.operands === undefined ? parsed.operands.map(surplus) : []),
-          ...withoutEchoes(spec.check?.(values) ?? [], parsed.issues),
+          ...withoutEchoes(spec.check?.(values, parsed.operands) ?? [], parsed.issues),
         ],
         run: async () => (await spec.load())(values, parsed.operands),
       };

@@ -5,9 +5,9 @@
  */
 import { type Command, command } from "./command.ts";
 import { checkDoctor, DOCTOR_FLAGS } from "./doctor_flags.ts";
-import { checkExplainFlags, EXPLAIN_FLAGS } from "./explain_flags.ts";
+import { checkExplain, EXPLAIN_FLAGS } from "./explain_flags.ts";
 import { checkInterceptionFlags, INTERCEPTION_FLAGS } from "./interception_flags.ts";
-import { COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
+import { checkRender, COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
 import { checkRun, RUN_FLAGS } from "./run_flags.ts";
 
 /** Every command, in the order of the help. */
@@ -87,7 +87,7 @@ export const COMMANDS: readonly Command[] = [
       ["--from eth1", "look at the rules for eth1"],
       ["--from eth1 --format iptables", "the same for iptables"],
     ],
-    check: checkInterceptionFlags,
+    check: checkRender,
     load: async () => (await import("./rules.ts")).render,
   }),
   command({
@@ -157,7 +157,7 @@ export const COMMANDS: readonly Command[] = [
       ],
       ["10.0.0.5 192.0.2.1:443 tcp --in eth1 --from eth1 --live", "the same, and what the kernel says"],
     ],
-    check: checkExplainFlags,
+    check: checkExplain,
     load: async () => (await import("./explain.ts")).explain,
   }),
   command({

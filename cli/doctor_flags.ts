@@ -20,5 +20,5 @@ export type DoctorValues = FlagValues<typeof DOCTOR_FLAGS>;
 /** What makes no sense about the flags. A host may be judged before it is known what is to be intercepted. */
 export function checkDoctor(values: DoctorValues): ConfigIssue[] {
   const namesTraffic = values.from.length > 0 || values.local || values.sidecar;
-  return checkInterceptionFlags(namesTraffic ? values : { ...values, local: true });
+  return checkInterceptionFlags(namesTraffic ? values : { ...values, from: ["*"], local: true });
 }

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { ConfigError, type RunConfig } from "../config/mod.ts";
+import { listInterfaces } from "../control/interfaces.ts";
 import { planFor, StartError } from "../control/mod.ts";
 import { ourselves } from "../demo/ourselves.ts";
 import { evaluate } from "../nft/evaluate.ts";
@@ -22,7 +24,9 @@ const SENDER = ["explain", "sender"] as const;
 /** Says what becomes of a packet. Fails when the kernel does something else. */
 export async function explain(values: ExplainValues, operands: readonly string[]): Promise<ExitCode> {
   const packet = describedPacket(operands, values);
-  const plan = await planFor(interceptionConfig(values));
+  const config = interceptionConfig(values);
+  const plan = await planFor(config);
+  requireInterface(config, packet.way.interface, packet.way.kind === "arriving" ? "--in" : "--out");
   const host = await readPacketHost(new HostExec(), values.proxy);
   const evaluation = evaluate(plan, packet, host);
   const explanation = putIntoWords(plan, packet, host, evaluation);
@@ -32,6 +36,28 @@ export async function explain(values: ExplainValues, operands: readonly string[]
     console.log(JSON.stringify({ ...explanation, ...(live === undefined ? {} : { live }) }, null, 2));
   } else if (live !== undefined) console.log(`\n${live.text.join("\n")}.`);
   return live?.agrees === false ? EXIT.failure : EXIT.ok;
+}
+
+/** Whoever mistypes a name would be told that the packet passes. What the flags name may be yet to come. */
+function requireInterface(config: RunConfig, name: string, path: "--in" | "--out"): void {
+  const existing = listInterfaces();
+  const { from, excludeFrom, select: { outgoing }, sidecar } = config;
+  const named = [
+    ...from,
+    ...excludeFrom,
+    ...outgoing.include,
+    ...outgoing.exclude,
+    ...sidecar?.excludeInterfaces ?? [],
+    ...sidecar?.virtualInterfaces ?? [],
+  ];
+  if (existing.includes(name) || named.includes(name)) return;
+  throw new ConfigError([{
+    path,
+    found: name,
+    wanted: `an interface of this network namespace (it has ${
+      existing.join(", ")
+    }), or one that the flags name`,
+  }]);
 }
 
 /** The program in the scratch namespace. `explain --live` alone starts it. */

@@ -25,8 +25,8 @@ export const EXPLAIN_FLAGS = {
       "of what comes in: the network card it is from",
       parseMac,
     ),
-    uid: whole(0, "of what is sent: the user whose socket it is"),
-    gid: whole(0, "of what is sent: the group whose socket it is"),
+    uid: whole(undefined, "of what is sent: the user whose socket it is", "0"),
+    gid: whole(undefined, "of what is sent: the group whose socket it is", "0"),
     cgroup: single("PATH", "a path below the cgroup file system", "of what is sent: its cgroup (v2)", cgroup),
     mark: single("MARK", "a mark such as 0xca6c", "the packet's mark", parseMark),
     state: choice(
@@ -44,15 +44,41 @@ export const EXPLAIN_FLAGS = {
 /** What `explain` is told. */
 export type ExplainValues = FlagValues<typeof EXPLAIN_FLAGS>;
 
-/** What makes no sense about the flags. */
-export function checkExplainFlags(values: ExplainValues): ConfigIssue[] {
-  const issues = checkInterceptionFlags(values);
+/** What makes no sense about the arguments, and then about the flags. */
+export function checkExplain(values: ExplainValues, operands: readonly string[]): ConfigIssue[] {
+  return [...checkPacket(operands, values), ...checkInterceptionFlags(values), ...checkWay(values)];
+}
+
+function checkPacket(operands: readonly string[], values: ExplainValues): readonly ConfigIssue[] {
+  try {
+    describedPacket(operands, values);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.issues;
+    throw error;
+  }
+}
+
+function checkWay(values: ExplainValues): ConfigIssue[] {
+  const issues: ConfigIssue[] = [];
   if ((values.in === undefined) === (values.out === undefined)) {
     issues.push({
       path: "--in, --out",
       found: values.in === undefined ? "none" : "both",
       wanted: "one of them: by which interface the packet comes in, or leaves",
     });
+    return issues;
+  }
+  const [given, wanted] = values.in === undefined ? ["--out", "--in"] : ["--in", "--out"];
+  for (const name of given === "--in" ? ["uid", "gid", "cgroup"] as const : ["mac"] as const) {
+    if (values[name] === undefined) continue;
+    issues.push({ path: `--${name}`, found: `set, and ${given}`, wanted: `${wanted} IFACE with it` });
+  }
+  for (const name of ["uid", "gid"] as const) {
+    const id = values[name] ?? 0;
+    if (id > LARGEST_ID) {
+      issues.push({ path: `--${name}`, found: `${id}`, wanted: `a whole number from 0 to ${LARGEST_ID}` });
+    }
   }
   return issues;
 }
@@ -96,6 +122,9 @@ export function describedPacket(operands: readonly string[], values: ExplainValu
   };
 }
 
+/** Of 32 bits the largest means "none". */
+const LARGEST_ID = 0xffff_fffe;
+
 /** A client's, where none is said: which one matters to no rule but those that name it. */
 const EPHEMERAL_PORT = 40_000;
 
@@ -106,7 +135,7 @@ function isWhole(family: IpFamily, protocol: Packet["protocol"]): boolean {
 
 function wayOf(values: ExplainValues): Arriving | Sent {
   if (values.in !== undefined) return { kind: "arriving", interface: values.in, mac: values.mac ?? "" };
-  const owner = { uid: values.uid, gid: values.gid, cgroup: values.cgroup ?? "" };
+  const owner = { uid: values.uid ?? 0, gid: values.gid ?? 0, cgroup: values.cgroup ?? "" };
   return { kind: "sent", interface: values.out!, owner };
 }
 

@@ -1,7 +1,7 @@
 import { assertEquals, assertThrows } from "../tests/assert.ts";
 import { ConfigError } from "../config/mod.ts";
 import { FIRST_OF_FLOW, OPEN_FLOW } from "../nft/packet.ts";
-import { checkExplainFlags, describedPacket, EXPLAIN_FLAGS, type ExplainValues } from "./explain_flags.ts";
+import { checkExplain, describedPacket, EXPLAIN_FLAGS, type ExplainValues } from "./explain_flags.ts";
 import { parseFlags } from "./parse_flags.ts";
 
 function read(...args: string[]): { values: ExplainValues; operands: readonly string[] } {
@@ -61,9 +61,27 @@ Deno.test("explain: what is no packet is refused with what was found", () => {
 });
 
 Deno.test("explain: by which way is to be said, and only one", () => {
-  const wrong = (...args: string[]) => checkExplainFlags(read(...args).values).map(({ found }) => found);
+  const wrong = (...args: string[]) =>
+    checkExplain(read(...args).values, ["10.0.0.5", "192.0.2.1:443", "tcp"]).map(({ found }) => found);
   assertEquals(wrong("--from", "eth1"), ["none"]);
   assertEquals(wrong("--from", "eth1", "--in", "eth1", "--out", "eth0"), ["both"]);
   assertEquals(wrong("--from", "eth1", "--in", "eth1"), []);
+  assertEquals(wrong("--from", "eth1", "--in", "eth1", "--uid", "0"), ["set, and --in"]);
+  assertEquals(wrong("--from", "eth1", "--in", "eth1", "--gid", "1", "--cgroup", "a"), [
+    "set, and --in",
+    "set, and --in",
+  ]);
+  assertEquals(wrong("--local", "--out", "eth1", "--mac", "02:00:5e:10:00:01"), ["set, and --out"]);
+  assertEquals(wrong("--local", "--out", "eth1", "--uid", "4294967296"), ["4294967296"]);
+  assertEquals(wrong("--local", "--out", "eth1", "--uid", "4294967294"), []);
   assertEquals(parseFlags(EXPLAIN_FLAGS, ["--mark", "0x1ffffffff"]).issues.length, 1);
+});
+
+Deno.test("explain: what packet is meant comes before what is wrong with the flags", () => {
+  const { values } = read();
+  assertEquals(checkExplain(values, []).map(({ path }) => path), [
+    "arguments",
+    "--from, --local, --sidecar",
+    "--in, --out",
+  ]);
 });

@@ -100,8 +100,14 @@ Deno.test("checkInterceptionFlags: what the configuration no longer shows", () =
     ["--sidecar --dns-server 192.0.2.53", [["--dns-server", "set, and --capture-dns off"]]],
     ["--sidecar --capture-dns all --dns-server ::1", [["--dns-server", "set, and --capture-dns all"]]],
     ["--sidecar --dns-port 15053", [["--dns-port", "set, and --capture-dns off"]]],
+    ["--sidecar --inbound off --inbound-port 15006", [["--inbound-port", "set, and --inbound off"]]],
+    ["--sidecar --tcp off --port 15001", [["--port", "set, and --tcp off"]]],
   ];
   for (const [line, wanted] of cases) assertEquals(found(checkInterceptionFlags(read(line))), wanted, line);
+});
+
+Deno.test("checkInterceptionFlags: no word of --rules none, which `run` alone has", () => {
+  assertEquals(checkInterceptionFlags(read("")).map(({ hint }) => hint?.includes("--rules none")), [false]);
 });
 
 Deno.test("checkInterceptionFlags: rules alone need no resolver for the queries they take", () => {

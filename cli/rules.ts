@@ -3,7 +3,14 @@
  *
  * @module
  */
-import { choose, describeRules, explainRuleFailure, planFor, requireHost } from "../control/mod.ts";
+import {
+  choose,
+  describeRules,
+  explainRuleFailure,
+  planFor,
+  requireHost,
+  StartError,
+} from "../control/mod.ts";
 import {
   applyPlan,
   type Backend,
@@ -13,15 +20,17 @@ import {
   type Exec,
   HostExec,
   type HostFacts,
+  isRuleApplyError,
   openBackend,
   type Plan,
   planForHost,
+  type RuleCounter,
   verifyPlan,
 } from "../nft/mod.ts";
 import { EXIT, type ExitCode, PROGRAM } from "./command.ts";
 import type { FlagValues } from "./flag.ts";
 import { interceptionConfig, type InterceptionValues } from "./interception_flags.ts";
-import type { COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
+import type { COUNTERS_FLAGS, RenderValues } from "./rules_flags.ts";
 import { renderRouteText, renderScript } from "./rules_script.ts";
 
 /** The plan, and the tool for it, on this host. */
@@ -33,18 +42,21 @@ interface Subject {
 }
 
 /** Prints what would be run; touches nothing. */
-export async function render(
-  values: InterceptionValues & FlagValues<typeof RENDER_FLAGS>,
-): Promise<ExitCode> {
+export async function render(values: RenderValues): Promise<ExitCode> {
   const { format } = values;
   if (format === "script") console.log(await scriptFor(values));
   else {
     const plan = await planFor(interceptionConfig(values));
     if (format === "json") console.log(JSON.stringify(plan, null, 2));
     else if (format === "route") console.log(renderRouteText(plan));
-    else console.log(keptBackend(format, plan, new HostExec(), true).render(plan, "intercept"));
+    else console.log(keptBackend(textBackend(values), plan, new HostExec(), true).render(plan, "intercept"));
   }
   return EXIT.ok;
+}
+
+/** Both flavours of iptables have one format. */
+function textBackend({ format, rules }: RenderValues): BackendName {
+  return format === "iptables" && rules === "iptables-legacy" ? rules : format === "nft" ? "nft" : "iptables";
 }
 
 /** The script for these flags, by the tool that they name or that suits the host. */
@@ -69,7 +81,10 @@ export async function verify(values: InterceptionValues): Promise<ExitCode> {
   const tool = keptBackend(backend, plan, exec, host.ipv6);
   const differences = await explained(verifyPlan(planForHost(plan, host), tool, exec));
   for (const { kind, message } of differences) console.log(`${kind}: ${message}`);
-  if (differences.length > 0) return EXIT.failure;
+  if (differences.length > 0) {
+    console.error(`\`${PROGRAM} rules apply\` with the same flags puts that right; a run does so by itself`);
+    return EXIT.failure;
+  }
   console.log("everything is in place");
   return EXIT.ok;
 }
@@ -80,11 +95,26 @@ export async function counters(
 ): Promise<ExitCode> {
   const { plan, host, exec, backend } = await inspect(values);
   const here = planForHost(plan, host);
-  for (const counter of await explained(keptBackend(backend, plan, exec, host.ipv6).counters(here))) {
+  for (const counter of await countersOf(keptBackend(backend, plan, exec, host.ipv6), here)) {
     const { chain, rule, packets, bytes } = counter;
     console.log(values.json ? JSON.stringify(counter) : `${packets}\t${bytes}\t${chain}\t${rule}`);
   }
   return EXIT.ok;
+}
+
+async function countersOf(backend: Backend, plan: Plan): Promise<RuleCounter[]> {
+  try {
+    return await backend.counters(plan);
+  } catch (error) {
+    // What the tool refuses is another matter than rules that are not there.
+    if (!isRuleApplyError(error, "verify") || error.stderr !== "") throw explainRuleFailure(error);
+    throw new StartError(
+      "rules-failed",
+      error.message,
+      `\`${PROGRAM} rules apply\` or a \`${PROGRAM} run\` with the same flags puts them there`,
+      { cause: error },
+    );
+  }
 }
 
 /** Removes what is ours. */

@@ -10,6 +10,7 @@ import {
   SIDECAR_DNS_PORT,
   type SidecarConfig,
   type SidecarDnsConfig,
+  type TcpMode,
 } from "../config/mod.ts";
 import { choice, type FlagValues, list, toggle, under, whole } from "./flag.ts";
 import { ADDRESSES, GROUPS, INTERFACES, PORTS, USERS } from "./network_flag.ts";
@@ -85,13 +86,31 @@ function sidecarDns(values: SidecarValues): SidecarDnsConfig | null {
   };
 }
 
+/** What flags of every mode say of the outbound listener. */
+interface OutboundValues {
+  readonly sidecar: boolean;
+  readonly tcp: TcpMode | undefined;
+  readonly port: number | undefined;
+}
+
 /** What is wrong with the flags that the configuration made of them no longer shows. */
-export function* checkSidecarFlags(values: SidecarValues & { sidecar: boolean }): Generator<ConfigIssue> {
+export function* checkSidecarFlags(values: SidecarValues & OutboundValues): Generator<ConfigIssue> {
   if (!values.sidecar) {
     for (const name of Object.keys(SIDECAR_FLAGS) as (keyof SidecarValues)[]) {
       if (isGiven(values[name])) yield { path: `--${name}`, found: "set", wanted: "--sidecar with it" };
     }
     return;
+  }
+  if (values["inbound-port"] !== undefined && values.inbound === "off") {
+    yield { path: "--inbound-port", found: "set, and --inbound off", wanted: "one or the other" };
+  }
+  if (values.port !== undefined && values.tcp === "off") {
+    yield {
+      path: "--port",
+      found: "set, and --tcp off",
+      wanted: "one or the other",
+      hint: "it is the outbound listener's; --inbound-port and --dns-port are the others'",
+    };
   }
   const capture = values["capture-dns"] ?? "off";
   if (values["dns-server"].length > 0 && capture !== "servers") {

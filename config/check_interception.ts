@@ -10,10 +10,14 @@ import { checkWhole } from "./check_value.ts";
 import type { ConfigIssue } from "./config_error.ts";
 import { namesTraffic, type RunConfig } from "./run_config.ts";
 
-/** Every issue, in the order of the flags in the help; empty when there is none. */
-export function checkInterception(config: RunConfig): ConfigIssue[] {
+/**
+ * Every issue, in the order of the flags in the help; empty when there is none.
+ *
+ * @param mayBeForeign whether the rules may be somebody else's, as those of a `run` alone may.
+ */
+export function checkInterception(config: RunConfig, mayBeForeign = false): ConfigIssue[] {
   return [
-    ...checkTraffic(config),
+    ...checkTraffic(config, mayBeForeign),
     ...checkSelectors(config),
     ...checkWhole("--port", config.port, 1, 65_535),
     ...checkWhole("--workers", config.workers, 1, 256),
@@ -22,7 +26,7 @@ export function checkInterception(config: RunConfig): ConfigIssue[] {
   ];
 }
 
-function* checkTraffic(config: RunConfig): Generator<ConfigIssue> {
+function* checkTraffic(config: RunConfig, mayBeForeign: boolean): Generator<ConfigIssue> {
   if (config.tcp === "off" && config.udp === "off" && config.sidecar === null) {
     yield {
       path: "--tcp, --udp",
@@ -37,7 +41,7 @@ function* checkTraffic(config: RunConfig): Generator<ConfigIssue> {
       wanted: "at least one",
       hint:
         "--from IFACE intercepts what is forwarded from an interface, --local what this host opens itself, " +
-        "--sidecar one pod; with --rules none the rules are yours",
+        `--sidecar one pod${mayBeForeign ? "; with --rules none the rules are yours" : ""}`,
     };
   }
 }

@@ -21,7 +21,7 @@ const MOST_RESOLVERS = 8;
 /** Every issue, in the order of the flags in the help; empty when there is none. */
 export function checkRunConfig(config: RunConfig): ConfigIssue[] {
   return [
-    ...checkInterception(config),
+    ...checkInterception(config, true),
     ...checkWithoutUdp(config),
     ...checkWhole("--max-connections", config.maxConnections ?? 1, 1, 4_000_000),
     ...checkWhole("--max-connections-per-client", config.maxConnectionsPerClient, 0, 4_000_000),

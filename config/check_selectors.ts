@@ -103,17 +103,23 @@ function* checkSubjects({ tcp, udp, from, local, sidecar, select }: RunConfig): 
   if (from.length === 0) yield* unlessEmpty("macs", select.macs, "no --from", "--from IFACE, or without it");
   if (tcp === "off") yield* unlessEmpty("tcpPorts", select.tcpPorts, "--tcp off", "one or the other");
   if (udp === "off") yield* unlessEmpty("udpPorts", select.udpPorts, "--udp off", "one or the other");
+  // Of what reaches a pod, and of its queries, they choose nothing.
+  if (tcp === "off" && sidecar !== null) {
+    for (const name of ["destinations", "sources", ...ownOnly, "marks"] as const) {
+      yield* unlessEmpty(name, select[name], "--tcp off", "one or the other");
+    }
+  }
 }
 
 function* unlessEmpty(
   name: keyof SelectorConfig,
-  filter: Filter<unknown>,
+  filter: Filter<unknown> & Partial<Pick<PrefixFilter, "includeFiles" | "excludeFiles">>,
   without: string,
   wanted: string,
 ): Generator<ConfigIssue> {
   for (const side of ["include", "exclude"] as const) {
-    if (filter[side].length > 0) {
-      yield { path: SELECTOR_PATHS[name][side], found: `set, and ${without}`, wanted };
-    }
+    const path = SELECTOR_PATHS[name][side], found = `set, and ${without}`;
+    if (filter[side].length > 0) yield { path, found, wanted };
+    if ((filter[`${side}Files`] ?? []).length > 0) yield { path: `${path}-file`, found, wanted };
   }
 }

@@ -76,6 +76,19 @@ Deno.test("checkInterception: each setting of a sidecar", () => {
       "80 and 80",
     ],
     [sidecar({ outboundPorts: [range(80)] }, { tcp: "off" }), "--outbound-ports", "set, and --tcp off"],
+    [
+      sidecar({}, { tcp: "off", select: { ...SELECT_ALL, uids: { include: [range(5)], exclude: [] } } }),
+      "--include-uid",
+      "set, and --tcp off",
+    ],
+    [
+      sidecar({}, {
+        tcp: "off",
+        select: { ...SELECT_ALL, destinations: { ...SELECT_ALL.destinations, excludeFiles: ["/list"] } },
+      }),
+      "--exclude-cidr-file",
+      "set, and --tcp off",
+    ],
     [sidecar({ proxyUids: [range(-1)] }), "--proxy-uid", "-1"],
     [sidecar({ proxyGids: [{ name: "1337" }] }), "--proxy-gid", '"1337"'],
     [sidecar({ excludeInterfaces: ["a/b"] }), "--exclude-interface", '"a/b"'],

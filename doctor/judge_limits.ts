@@ -30,8 +30,9 @@ export function neededFds(demand: FdDemand): number {
 
 function isEnough(limit: number, demand: FdDemand): boolean {
   const { maxConnections, maxSessions } = shareFds(limit, demand);
-  return (demand.tcp === "off" || maxConnections >= MAX_CONNECTIONS_UNASKED) &&
-    (demand.udp === "off" || maxSessions >= MAX_SESSIONS_UNASKED);
+  // Nothing is shared out to a protocol that is off.
+  return (maxConnections === 0 || maxConnections >= MAX_CONNECTIONS_UNASKED) &&
+    (maxSessions === 0 || maxSessions >= MAX_SESSIONS_UNASKED);
 }
 
 function judgeDescriptors(facts: HostFacts, subject: Subject): Finding[] {
@@ -41,16 +42,19 @@ function judgeDescriptors(facts: HostFacts, subject: Subject): Finding[] {
   const read = (key: string) => Number(facts.sysctls.get(key)?.split(/\s+/)[0] ?? Infinity);
   const budget = shareFds(hard, demand);
   const carried = [
-    ...(demand.tcp === "off" ? [] : [`${budget.maxConnections} connections`]),
-    ...(demand.udp === "off" ? [] : [`${budget.maxSessions} UDP sessions`]),
-  ].join(" and ");
+    { most: budget.maxConnections, unasked: MAX_CONNECTIONS_UNASKED, what: "connections" },
+    { most: budget.maxSessions, unasked: MAX_SESSIONS_UNASKED, what: "UDP sessions" },
+  ].filter(({ most }) => most > 0);
   const findings: Finding[] = [
     hard >= needed
       ? fine("limits.nofile", `the hard limit of open files is ${hard}, ${needed} wanted`)
       : finding("warning", "limits.nofile", {
         found: `the hard limit of open files is ${hard} here; ${needed} wanted`,
-        breaks: `the number of flows: this allows ${carried}, unasked it would be ` +
-          `${MAX_CONNECTIONS_UNASKED} and ${MAX_SESSIONS_UNASKED} (a systemd unit sets its own, LimitNOFILE=)`,
+        breaks: `the number of flows: this allows ${
+          carried.map(({ most, what }) => `${most} ${what}`).join(" and ")
+        }, unasked it would be ${
+          carried.map(({ unasked }) => unasked).join(" and ")
+        } (a systemd unit sets its own, LimitNOFILE=)`,
         mend: `prlimit --pid $$ --nofile=${roundUp(needed)}:${roundUp(needed)}`,
       }),
   ];

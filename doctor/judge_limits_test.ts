@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "../tests/assert.ts";
-import { type Changes, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
-import { neededFds } from "./judge_limits.ts";
+import { sidecarRunConfig } from "../config/mod.ts";
+import { type Changes, hostWith, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
+import { readHostFacts } from "./host_facts.ts";
+import { judgeLimits, neededFds } from "./judge_limits.ts";
 
 const limits = (hard: string) => ({
   "/proc/self/limits": `Max open files            1024                 ${hard}                files\n`,
@@ -49,6 +51,15 @@ Deno.test("limits: each is named by its id, with the command that mends it", asy
 Deno.test("limits: no limit is enough, and what is not carried needs nothing", async () => {
   assertEquals(await unwell({ files: limits("unlimited"), sysctls: conntrack({ max: "0" }) }), []);
   const { config } = subjectOf();
+  const pod = { ...config, ...sidecarRunConfig(), tcp: "off" } as const;
+  const [finding] = judgeLimits(await readHostFacts(hostWith({ files: limits("20000") })), {
+    ...subjectOf(),
+    config: pod,
+  });
+  assert(
+    /this allows \d+ connections, unasked it would be 65536 \(/.test(finding?.breaks ?? ""),
+    finding?.breaks,
+  );
   const both = neededFds(config), tcp = neededFds({ ...config, udp: "off" });
   assert(both > tcp + 65_536 && tcp > 2 * 65_536 && both < 262_144, `${both} and ${tcp}`);
 });

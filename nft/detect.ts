@@ -228,7 +228,8 @@ async function probeParts(exec: Exec): Promise<{ ownerTables: boolean; findings:
       code: "no-owner-tables",
       message: "the kernel or nft cannot tie a table to a process",
       hint:
-        "the rules stay when the program is killed; then use `rules cleanup` (Linux 5.12 and nft 0.9.9 can)",
+        "nothing has to be done: a watchdog takes the rules away when the program ends, unless it is killed too (Linux 5.12 and " +
+        "nft 0.9.9 need none)",
       blocks: [],
     });
   }

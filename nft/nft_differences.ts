@@ -13,7 +13,7 @@ import { formatState } from "./state_comment.ts";
 import { type ChainListing, isOurs, type TableListing, tableState } from "./table_listing.ts";
 
 /** Who is to have the table. */
-export interface WantedHolder {
+interface WantedHolder {
   /** Null: nobody, or nobody asks. */
   readonly by: string | null;
   readonly isOwned: boolean;

@@ -130,12 +130,46 @@ Deno.test("contradictory flags are refused", async () => {
       "--exclude-cidr-file: /nowhere/list: No such",
     ],
     [["--local", "--include-gid", "no such"], "--include-gid: no such found, a group's name"],
+    [["--sidecar", "--tcp", "off", "--include-uid", "0"], "--include-uid: set, and --tcp off found"],
   ];
   for (const [args, wanted] of cases) {
     const { code, stderr } = await pellucid("run", ...args);
     assertEquals(code, 2, args.join(" "));
     assertStringIncludes(stderr, wanted);
   }
+});
+
+Deno.test("other commands: what would be ignored is refused, and in the order in which it is said", async () => {
+  const packet = ["explain", "192.0.2.1", "192.0.2.2:443", "tcp", "--local"];
+  const cases: [string[], string][] = [
+    [
+      ["explain"],
+      "pellucid explain: arguments: nothing found, SRC[:PORT] DST:PORT tcp|udp, or SRC DST icmp wanted",
+    ],
+    [[...packet, "--in", "nosuch0"], "--in: nosuch0 found, an interface of this network namespace (it has "],
+    [
+      [...packet, "--out", "nosuch0"],
+      "--out: nosuch0 found, an interface of this network namespace (it has ",
+    ],
+    [
+      ["rules", "render", "--local", "--format", "iptables", "--rules", "nft"],
+      "--format, --rules: iptables and nft found, one tool wanted",
+    ],
+    [["doctor", "--include-mac", "02:00:5e:10:00:01", "--tcp", "nat"], "pellucid doctor: --tcp: nat found"],
+  ];
+  for (const [args, first] of cases) {
+    const { code, stderr } = await pellucid(...args);
+    assertEquals(code, 2, args.join(" "));
+    assertStringIncludes(stderr.split("\n")[0]!, first);
+    assert(!stderr.includes("--rules none") && !stderr.includes("--include-mac"), stderr);
+  }
+});
+
+Deno.test("explain: an interface to come may be meant, if the flags name it", async () => {
+  const packet = ["explain", "192.0.2.1", "192.0.2.2:443", "tcp"];
+  const { code, stdout } = await pellucid(...packet, "--in", "nosuch0", "--from", "nosuch0");
+  assertEquals(code, 0);
+  assertStringIncludes(stdout, "coming in by nosuch0");
 });
 
 Deno.test("run --dry-run: rules, routes and their undo, nothing else", async () => {

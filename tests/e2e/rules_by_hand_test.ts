@@ -81,6 +81,12 @@ labTest("rules apply, run --rules none, rules verify, rules cleanup", async () =
   const early = await pellucid(here, "rules", "verify", ...flags);
   assertEquals(early.code, 1);
   assertMatch(early.stdout, /^table: table inet pellucid is missing$/m);
+  assertStringIncludes(early.stderr, "`pellucid rules apply` with the same flags");
+  for (const rules of ["nft", "iptables", "iptables-legacy"]) {
+    const { code, stdout, stderr } = await pellucid(here, "rules", "counters", "--rules", rules, ...flags);
+    assertEquals([code, stdout], [1, ""], rules);
+    assertMatch(stderr, /is missing\n\s+`pellucid rules apply` or a `pellucid run` with the same flags/);
+  }
 
   const applied = await pellucid(here, "rules", "apply", ...flags);
   assertEquals([applied.code, applied.stderr], [0, ""]);
