@@ -56,6 +56,11 @@ export function explainRuleFailure(error: unknown): unknown {
   if (error.stderr.includes("Operation not permitted")) {
     return new StartError("not-permitted", error.message, "run as root (sudo)", { cause: error });
   }
+  if (/_tables_names: Permission denied/.test(error.stderr)) {
+    const hint =
+      "legacy tables are for this machine's root alone, whatever the capabilities: run as root (sudo)";
+    return new StartError("not-permitted", error.message, hint, { cause: error });
+  }
   const hint = error instanceof TableHeldError
     ? "nothing was changed; stop that one first"
     : HINTS[error.stage];

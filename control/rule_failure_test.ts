@@ -1,8 +1,8 @@
-import { buildPlan, detectHost } from "../nft/mod.ts";
+import { buildPlan, detectHost, RuleApplyError } from "../nft/mod.ts";
 import { FakeExec } from "../nft/fake_exec.ts";
 import { assertInstanceOf, assertStringIncludes, assertThrows } from "../tests/assert.ts";
 import { intentWith } from "../tests/fixtures/intents.ts";
-import { requireHost } from "./rule_failure.ts";
+import { explainRuleFailure, requireHost } from "./rule_failure.ts";
 import { StartError } from "./start_error.ts";
 
 const INTENT = intentWith({ udp: "tproxy", udpWorkers: 2, from: ["lan0"] });
@@ -23,4 +23,15 @@ Deno.test("requireHost: what the kernel lacks, and the flags that do without it"
     );
     assertStringIncludes(error.hint, wayOut);
   }
+});
+
+Deno.test("explainRuleFailure: legacy tables ask for root, and the file says so", () => {
+  const denied = "Failed to list table names in /proc/net/ip_tables_names: Permission denied";
+  const error = explainRuleFailure(new RuleApplyError("check", "iptables-legacy-save", denied));
+  assertInstanceOf(error, StartError);
+  assertStringIncludes(
+    `${error.code}: ${error.message}`,
+    `not-permitted: rules check: iptables-legacy-save: ${denied}`,
+  );
+  assertStringIncludes(error.hint, "run as root");
 });

@@ -6,7 +6,7 @@
  */
 import type { IpFamily } from "../net/address.ts";
 import type { FoundRules } from "./backend_options.ts";
-import type { Exec } from "./exec.ts";
+import type { Exec, ExecResult } from "./exec.ts";
 import { DEFAULT_KERNEL_NUMBERS } from "./intent.ts";
 import { IpsetStore } from "./ipset_store.ts";
 import { chainsText, IptablesBackend } from "./iptables_backend.ts";
@@ -16,7 +16,7 @@ import { isLiving } from "./living_process.ts";
 import { isRuleApplyError, RuleApplyError } from "./rule_apply_error.ts";
 
 /**
- * What of ours there is by that flavour; none where the host has no such program.
+ * What of ours there is by that flavour; none where the host has no such program, or shows its rules to root alone.
  *
  * @throws {RuleApplyError} of stage revert when the rules cannot be read.
  */
@@ -67,6 +67,8 @@ async function readAll(name: IptablesName, exec: Exec, ipv6: boolean): Promise<S
     return await Promise.all(families.map(async (family) => {
       const save = programs.save(family);
       const result = await exec.run([save]);
+      // A user who may not read their names can neither have made legacy rules nor take them away.
+      if (isClosedToUs(result)) return [];
       if (result.code !== 0) throw new RuleApplyError("revert", save, result.stderr);
       return parseSave(result.stdout);
     }));
@@ -74,4 +76,9 @@ async function readAll(name: IptablesName, exec: Exec, ipv6: boolean): Promise<S
     if (isRuleApplyError(error, "check")) return undefined;
     throw error;
   }
+}
+
+/** The kernel names legacy tables to the machine's root alone; no capability stands in for that. */
+function isClosedToUs({ code, stderr }: ExecResult): boolean {
+  return code !== 0 && /\/proc\/net\/ip6?_tables_names: Permission denied/.test(stderr);
 }
