@@ -37,6 +37,9 @@ export function compareTable(
   if (wrong !== undefined) return [{ kind: "table", message: `${where}: ${wrong}` }];
   const chains = nftChains(plan, phase);
   return [
+    ...(table.isDormant
+      ? [{ kind: "table", message: `${where} is dormant: no packet meets its rules` } as const]
+      : []),
     ...setsAskedFor(plan, phase).filter(({ name }) => !table.sets.includes(name)).map((
       { name },
     ): Difference => ({
@@ -91,6 +94,7 @@ function compareChain(where: string, chain: NftChain, found: ChainListing | unde
   if (found.place !== chain.place?.listed) {
     return [rule(`: ${found.place ?? "no hook"} found, ${chain.place?.listed ?? "no hook"} wanted`)];
   }
+  if (found.policy !== "accept") return [rule(`: policy ${found.policy} found, accept wanted`)];
   const wanted = chain.rules.map(({ comment }) => comment);
   const there = found.rules.map(({ comment }) => comment);
   const differences = [

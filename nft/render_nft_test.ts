@@ -43,7 +43,13 @@ Deno.test("renderNft: reads back as the table it is", () => {
       const [table] = parseTables(asListed(renderNft(PLAN, phase, hold)));
       assert(table !== undefined && isOurs(table));
       assertEquals([table.name, table.isOwned], ["pellucid", hold === "owner"]);
-      assertEquals(tableState(table), { phase, hash: planHash(PLAN, phase), by: null, sysctls: [] });
+      assertEquals(tableState(table), {
+        phase,
+        hash: planHash(PLAN, phase),
+        onProxyDown: "open",
+        by: null,
+        sysctls: [],
+      });
       assertEquals(compareTable(PLAN, phase, NOBODY, table), []);
     }
   }
@@ -135,7 +141,7 @@ Deno.test("renderSwitch: takes the state that was read, keeps what stays, delete
     packets: 3,
     bytes: 90,
   }]);
-  const state = { phase: "intercept", hash: "11", by: "1/2", sysctls: [] } as const;
+  const state = { phase: "intercept", hash: "11", onProxyDown: "open", by: "1/2", sysctls: [] } as const;
   const table = { tableName: "pellucid", hold: "owner" } as const;
   assertEquals(renderSwitch(table, found, withSet("first_4"), "intercept", state).split("\n"), [
     "delete rule inet pellucid state handle 7",
@@ -162,7 +168,7 @@ Deno.test("renderSwitch: takes the state that was read, keeps what stays, delete
 });
 
 Deno.test("renderNewTable: fails where there is something after all, unless it may be replaced", () => {
-  const state = { phase: "claimed", hash: undefined, by: "1/2", sysctls: [] } as const;
+  const state = { phase: "claimed", hash: undefined, onProxyDown: "open", by: "1/2", sysctls: [] } as const;
   const text = renderNewTable({ tableName: "pellucid", hold: "plain" }, state, "nothing");
   assertEquals(
     text.split("\n")[0],
@@ -213,6 +219,7 @@ Deno.test("parseTables: other families and tables are not confused with ours", (
     "\t}",
     "}",
     "table inet other {",
+    "\tflags dormant",
     "\tset s {",
     "\t\ttype ipv4_addr",
     '\t\tcomment "pellucid: x"',
@@ -223,23 +230,27 @@ Deno.test("parseTables: other families and tables are not confused with ours", (
     '\tcomment "pellucid: drain 1"',
     "\tchain a {",
     '\t\tcomment "theirs"',
-    "\t\ttype filter hook output priority -300; policy accept;",
+    "\t\ttype filter hook output priority -300; policy drop;",
     '\t\tip daddr @s accept comment "not @t" # handle 3',
     "\t\tdrop # handle 4",
     "\t}",
     "}",
   ].join("\n");
   const tables = parseTables(text);
-  assertEquals(tables.map(({ name, comment, isOwned, sets }) => [name, comment, isOwned, sets]), [
-    ["other", "", false, ["s"]],
-    ["mine", "pellucid: drain 1", true, []],
-  ]);
+  assertEquals(
+    tables.map(({ name, comment, isOwned, isDormant, sets }) => [name, comment, isOwned, isDormant, sets]),
+    [
+      ["other", "", false, true, ["s"]],
+      ["mine", "pellucid: drain 1", true, false, []],
+    ],
+  );
   const mine = tables[1]!;
   assertEquals([...mine.usedSets], ["s"]);
-  assertEquals(tableState(mine), { phase: "drain", hash: "1", by: null, sysctls: [] });
+  assertEquals(tableState(mine), { phase: "drain", hash: "1", onProxyDown: "open", by: null, sysctls: [] });
   assertEquals(mine.chains, [{
     name: "a",
     place: "type filter hook output priority -300",
+    policy: "drop",
     rules: [{ comment: "not @t", handle: 3, packets: 0, bytes: 0 }, {
       comment: "",
       handle: 4,

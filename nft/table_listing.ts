@@ -8,8 +8,9 @@
  * @module
  */
 import type { Exec, ExecResult } from "./exec.ts";
-import { STATE_CHAIN } from "./render_nft.ts";
-import { COMMENT_PREFIX, parseState, type RulesState } from "./state_comment.ts";
+import { ownState } from "./own_marks.ts";
+import { STATE_CHAIN, TABLE_COMMENT } from "./render_nft.ts";
+import { parseState, type RulesState } from "./state_comment.ts";
 
 /** With handles and plain numbers, and without the elements of sets, which may be many. */
 const LIST = ["nft", "-a", "-y", "-t", "list", "ruleset", "inet"] as const;
@@ -22,6 +23,8 @@ export interface TableListing {
   readonly comment: string;
   /** Held by a process; nobody else can change it, and it ends with that process. */
   readonly isOwned: boolean;
+  /** Somebody has switched its hooks off: no packet meets its rules. */
+  readonly isDormant: boolean;
   /** Names. */
   readonly sets: readonly string[];
   /** Those of them that rules ask for. */
@@ -34,6 +37,8 @@ export interface ChainListing {
   readonly name: string;
   /** `type filter hook input priority 0`; undefined for a chain that is not hooked. */
   readonly place: string | undefined;
+  /** What becomes of a packet that no rule decides: `accept` or `drop`. */
+  readonly policy: string;
   readonly rules: readonly RuleListing[];
 }
 
@@ -48,9 +53,9 @@ export interface RuleListing {
   readonly bytes: number;
 }
 
-/** Whether the table is one of ours, of any version and any name. */
+/** Whether the table is one of ours, of any name; version 0.1 said in the comment what is loaded. */
 export function isOurs(table: TableListing): boolean {
-  return table.comment.startsWith(COMMENT_PREFIX);
+  return table.comment === TABLE_COMMENT || ownState(table.comment) !== undefined;
 }
 
 /** What a table of ours says of itself; version 0.1 said it in the table's comment. */
@@ -90,6 +95,7 @@ interface OpenTable {
   name: string;
   comment: string;
   isOwned: boolean;
+  isDormant: boolean;
   sets: string[];
   usedSets: Set<string>;
   chains: OpenChain[];
@@ -98,6 +104,7 @@ interface OpenTable {
 interface OpenChain {
   name: string;
   place: string | undefined;
+  policy: string;
   rules: RuleListing[];
 }
 
@@ -108,7 +115,15 @@ export function parseTables(text: string): TableListing[] {
   for (const line of text.split("\n")) {
     const start = /^table (\S+) (\S+) \{/.exec(line);
     if (start !== null) {
-      table = { name: start[2]!, comment: "", isOwned: false, sets: [], usedSets: new Set(), chains: [] };
+      table = {
+        name: start[2]!,
+        comment: "",
+        isOwned: false,
+        isDormant: false,
+        sets: [],
+        usedSets: new Set(),
+        chains: [],
+      };
       chain = undefined;
       if (start[1] === "inet") tables.push(table);
     } else if (table === undefined) continue;
@@ -117,10 +132,13 @@ export function parseTables(text: string): TableListing[] {
       const [word, rest = ""] = line.trim().split(/ (.*)/);
       const name = /^(\S+) \{/.exec(rest)?.[1];
       if (word === "chain" && name !== undefined) {
-        table.chains.push(chain = { name, place: undefined, rules: [] });
+        table.chains.push(chain = { name, place: undefined, policy: "accept", rules: [] });
       } else if (word === "set" && name !== undefined) table.sets.push(name);
-      else if (word === "flags") table.isOwned = rest.split(",").includes("owner");
-      else if (word === "comment") table.comment = lastComment(line);
+      else if (word === "flags") {
+        const flags = rest.split(/[\s,]+/);
+        table.isOwned = flags.includes("owner");
+        table.isDormant = flags.includes("dormant");
+      } else if (word === "comment") table.comment = lastComment(line);
     } else if (chain !== undefined && /^\t\t\S/.test(line)) readChainLine(line, table, chain);
   }
   return tables;
@@ -130,6 +148,7 @@ function readChainLine(line: string, table: OpenTable, chain: OpenChain): void {
   if (line.startsWith("\t\tcomment ")) return;
   if (line.startsWith("\t\ttype ")) {
     chain.place = line.trim().split(";")[0]!;
+    chain.policy = / policy (\w+);/.exec(line)?.[1] ?? "accept";
     return;
   }
   const count = / counter packets (\d+) bytes (\d+) /.exec(line);

@@ -92,6 +92,8 @@ const TAMPERING: readonly [command: string, kind: string, words: string][] = [
   ["delete rule inet pellucid filter_in handle HANDLE", "rule", "filter_in: rule"],
   ["add rule inet pellucid filter_in drop", "rule", 'rule "" is not ours'],
   ["add chain inet pellucid theirs", "rule", "chain theirs is not ours"],
+  ["add chain inet pellucid filter_in { policy drop; }", "rule", "filter_in: policy drop found"],
+  ["add table inet pellucid { flags dormant; }", "table", "is dormant"],
   ["flush chain inet pellucid state", "table", "does not say what is loaded"],
   ["delete element inet pellucid dst_4 { 192.0.2.0/24 }", "set", "set dst_4 does not hold"],
   ["add element inet pellucid dst_6 { 2001:dba::/32 }", "set", "set dst_6 does not hold"],
