@@ -2,13 +2,15 @@
  * Reads rules back from the text of `iptables-save -c`: which chains and jumps are ours, what they say of themselves,
  * and what each rule has met.
  *
- * A chain is ours when its name begins with the table name and a jump with our comment leads to it, or when it has
- * our name and nothing in it says otherwise: a chain of ours whose jump somebody removed is still ours.
+ * A jump is ours when its comment is a state and its target a chain `TABLE_CHAIN`. A chain is ours when its name begins
+ * with the table name and a jump of ours leads to it, or when a plan can have a chain of its name and each rule in it
+ * has a comment like ours: a chain of ours whose jump somebody removed is still ours.
  *
  * @module
  */
 import type { RestoreChain, RestoreTable, TableName } from "./iptables_restore.ts";
-import { COMMENT_PREFIX, parseState, type RulesState } from "./state_comment.ts";
+import { isOwnChainName, ownState } from "./own_marks.ts";
+import type { RulesState } from "./state_comment.ts";
 
 /** A table as the kernel has it. */
 export interface SavedTable {
@@ -87,36 +89,37 @@ function splitWords(text: string): string[] {
 
 /** What of `saved` is under the name `tableName`. */
 export function ownRules(saved: readonly SavedTable[], tableName: string): OwnRules {
-  const found = saved.map((table) => ownOfTable(table, `${tableName}_`));
+  const found = saved.map((table) => ownOfTable(table, tableName));
   const comments = new Set(found.flatMap(({ comments }) => comments));
   return {
     tables: found.map(({ own }) => own).filter(({ chains, jumps }) => chains.length + jumps.length > 0),
-    states: [...comments].flatMap((comment) => parseState(comment) ?? []),
+    states: [...comments].flatMap((comment) => ownState(comment) ?? []),
     foreign: found.flatMap(({ foreign }) => foreign),
   };
 }
 
-/** The table names under which there are rules of ours: those that jumps with our comment lead to. */
+/** The table names under which there are rules of ours: those of the chains that our jumps lead to. */
 export function ownNames(saved: readonly SavedTable[]): string[] {
   const targets = saved.flatMap(({ chains }) =>
     chains.flatMap((chain) =>
       chain.isBuiltin ? chain.rules.filter(isOurJump).map(({ target }) => target) : []
     )
   );
-  // A table name has no underscore here (iptables_limits.ts).
-  return [...new Set(targets.map((target) => target.slice(0, Math.max(0, target.indexOf("_")))))]
-    .filter((name) => name !== "");
+  return [...new Set(targets.map((target) => target.slice(0, target.indexOf("_"))))];
 }
 
-function isOurJump({ comment }: SavedRule): boolean {
-  return comment.startsWith(COMMENT_PREFIX);
+/** A table name has no underscore (iptables_limits.ts), and a plan's chain begins with a small letter. */
+const JUMP_TARGET = /^[A-Za-z][A-Za-z0-9-]*_[a-z]\w*$/;
+
+function isOurJump({ comment, target }: SavedRule): boolean {
+  return JUMP_TARGET.test(target) && ownState(comment) !== undefined;
 }
 
 function ownOfTable(
   { table, chains }: SavedTable,
-  prefix: string,
+  tableName: string,
 ): { own: RestoreTable; comments: string[]; foreign: string[] } {
-  const named = (name: string) => name.startsWith(prefix);
+  const named = (name: string) => name.startsWith(`${tableName}_`);
   const jumps = chains.filter(({ isBuiltin }) => isBuiltin)
     .flatMap(({ name, rules }) =>
       rules.filter((rule) => isOurJump(rule) && named(rule.target)).map((rule) => ({ builtin: name, rule }))
@@ -124,11 +127,13 @@ function ownOfTable(
   const reached = reachable(chains, jumps.map(({ rule }) => rule.target).filter(named));
   const candidates = chains.filter(({ name, isBuiltin }) => !isBuiltin && named(name));
   const isOurs = ({ name, rules }: SavedChain) =>
-    reached.has(name) || rules.length === 0 || rules.some(({ comment }) => RULE_COMMENT.test(comment));
+    reached.has(name) ||
+    (isOwnChainName(name, tableName) && rules.every(({ comment }) => RULE_COMMENT.test(comment)));
   const own = candidates.filter(isOurs);
+  const leaving = new Set(jumps.map(({ rule }) => rule));
   const isReferred = (target: string) =>
     chains.some((chain) =>
-      !own.includes(chain) && chain.rules.some((rule) => rule.target === target && !isOurJump(rule))
+      !own.includes(chain) && chain.rules.some((rule) => rule.target === target && !leaving.has(rule))
     );
   return {
     own: {
