@@ -48,6 +48,9 @@ export interface ToolCommand {
   readonly stdin: string;
 }
 
+/** With it `removeScript` ends when the rules are a successor's; after any other failure it may be tried again. */
+export const SUCCESSOR_CODE = 3;
+
 /** Rules on packets, by one tool. */
 export interface Backend {
   readonly name: BackendName;
@@ -75,7 +78,10 @@ export interface Backend {
   counters(plan: Plan): Promise<RuleCounter[]>;
   /** Takes away what `load` put there. Idempotent. @returns what the tool said against it, if anything. */
   remove(): Promise<string | undefined>;
-  /** A shell command line, free of this process's state, that does what `remove` does: for a watchdog. */
+  /**
+   * Shell commands, free of this process's state, that do what `remove` does: for a watchdog. They may end the shell,
+   * with {@linkcode SUCCESSOR_CODE} when the rules belong to another process by then.
+   */
   removeScript(): string;
   /**
    * Takes what holds the rules for this process before they are there, where there is such a thing: so of two that

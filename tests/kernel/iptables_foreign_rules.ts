@@ -26,11 +26,14 @@ COMMIT
 COMMIT
 *filter
 :DOCKER-USER - [0:0]
+:LOG_DROP - [0:0]
 :ufw-before-input - [0:0]
 :ufw-user-input - [0:0]
+-A INPUT -p tcp -m tcp --dport 7870 -m comment --comment "pellucid: nobody talks to the listener" -j LOG_DROP
 -A INPUT -j ufw-before-input
 -A FORWARD -j DOCKER-USER
 -A DOCKER-USER -j RETURN
+-A LOG_DROP -j DROP
 -A ufw-before-input -i lo -j ACCEPT
 -A ufw-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A ufw-before-input -m conntrack --ctstate INVALID -m limit --limit 3/min --limit-burst 10 -j LOG --log-prefix "[UFW BLOCK] "

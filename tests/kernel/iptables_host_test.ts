@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { cleanup } from "../../nft/cleanup.ts";
+import { SUCCESSOR_CODE } from "../../nft/backend.ts";
 import { findIptablesRules } from "../../nft/iptables_found.ts";
 import { isRuleApplyError } from "../../nft/rule_apply_error.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
@@ -62,7 +64,7 @@ for (const flavour of FLAVOURS) {
       await backend.load(widePlan(), "intercept");
       const successor = iptablesBackend(gateway, flavour, { by: "4711/124" });
       const late = await gateway.run(["sh", "-c", successor.removeScript()]);
-      assertEquals(late.code, 1, "rules of another process stay, and the script says so");
+      assertEquals(late.code, SUCCESSOR_CODE, "rules of another process stay, and the script says so");
       assertEquals(await differenceTexts(backend, widePlan()), []);
       const { code, stderr } = await gateway.run(["sh", "-c", backend.removeScript()]);
       const said = stderr.split("\n").filter((line) => line !== "" && !line.startsWith("# Warning:"));
@@ -70,6 +72,51 @@ for (const flavour of FLAVOURS) {
       assertEquals(await savedRules(gateway), before);
       assertEquals(await ipsetNames(gateway), []);
       assertEquals((await gateway.run(["sh", "-c", backend.removeScript()])).code, 0);
+    },
+  );
+
+  labTest(`${flavour}: a cleanup leaves chains that speak of us, or are called as ours`, async () => {
+    await using lab = await gatewayLab();
+    const gateway = lab.host("gateway");
+    await addForeignRules(gateway);
+    const mine = "*filter\n:pellucid_mine - [0:0]\n:pellucid_empty - [0:0]\n-A INPUT -j pellucid_mine\n" +
+      '-A pellucid_mine -p tcp -m comment --comment "ssh: only from home" -j DROP\nCOMMIT\n';
+    await gateway.output([`${program}-restore`, "--noflush"], { stdin: mine });
+    const before = await savedRules(gateway);
+    assertEquals(await cleanup(labExec(gateway)), { removed: [], inUse: [], left: [] });
+    assertEquals(await savedRules(gateway), before);
+    const backend = iptablesBackend(gateway, flavour, { by: "4711/123" });
+    const ways = [
+      () => cleanup(labExec(gateway)),
+      () => gateway.output(["sh", "-c", backend.removeScript()]),
+    ];
+    for (const remove of ways) {
+      await backend.load(widePlan(), "intercept");
+      await remove();
+      assertEquals(await savedRules(gateway), before);
+    }
+  });
+
+  labTest(
+    `${flavour}: a chain of ours that somebody's rule leads to stays, empty, and nothing else`,
+    async () => {
+      await using lab = await gatewayLab();
+      const gateway = lab.host("gateway");
+      const backend = iptablesBackend(gateway, flavour, { by: "4711/123" });
+      const chain = "pellucid_redirect_out";
+      const ways = [
+        () => backend.remove(),
+        () => gateway.output(["sh", "-c", backend.removeScript()]),
+      ];
+      for (const remove of ways) {
+        await backend.load(widePlan(), "intercept");
+        const theirs = `*nat\n:THEIRS - [0:0]\n-A OUTPUT -j ${chain}\n-A THEIRS -p tcp -g ${chain}\nCOMMIT\n`;
+        await gateway.output([`${program}-restore`, "--noflush"], { stdin: theirs });
+        await remove();
+        const left = (await savedRules(gateway)).split("\n").filter((line) => line.includes("pellucid_"));
+        assertEquals(left, [`:${chain} -`, `-A OUTPUT -j ${chain}`, `-A THEIRS -p tcp -g ${chain}`]);
+        assertEquals(await ipsetNames(gateway), []);
+      }
     },
   );
 
