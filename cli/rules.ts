@@ -21,6 +21,7 @@ import {
   HostExec,
   type HostFacts,
   isRuleApplyError,
+  type OldSysctl,
   openBackend,
   type Plan,
   planForHost,
@@ -31,7 +32,7 @@ import { EXIT, type ExitCode, PROGRAM } from "./command.ts";
 import type { FlagValues } from "./flag.ts";
 import { interceptionConfig, type InterceptionValues } from "./interception_flags.ts";
 import type { COUNTERS_FLAGS, RenderValues } from "./rules_flags.ts";
-import { renderRouteText, renderScript } from "./rules_script.ts";
+import { notedByScript, renderRouteText, renderScript } from "./rules_script.ts";
 
 /** The plan, and the tool for it, on this host. */
 interface Subject {
@@ -62,7 +63,8 @@ function textBackend({ format, rules }: RenderValues): BackendName {
 /** The script for these flags, by the tool that they name or that suits the host. */
 export async function scriptFor(values: InterceptionValues): Promise<string> {
   const { plan, backend, exec, host } = await inspect(values);
-  return renderScript(planForHost(plan, host), keptBackend(backend, plan, exec, host.ipv6));
+  const here = planForHost(plan, host);
+  return renderScript(here, keptBackend(backend, plan, exec, host.ipv6, notedByScript(here)));
 }
 
 /** Applies the plan so that it outlives this process. */
@@ -139,14 +141,20 @@ async function inspect(values: InterceptionValues): Promise<Subject> {
 }
 
 /** For rules that belong to no process. */
-function keptBackend(name: BackendName, plan: Plan, exec: Exec, ipv6: boolean): Backend {
+function keptBackend(
+  name: BackendName,
+  plan: Plan,
+  exec: Exec,
+  ipv6: boolean,
+  sysctls: readonly OldSysctl[] = [],
+): Backend {
   const { tableName } = plan.intent;
   return openBackend(name, {
     exec,
     tableName,
     hold: "plain",
     by: null,
-    sysctls: [],
+    sysctls,
     afterwards: "",
     ipv6,
   });

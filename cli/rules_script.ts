@@ -1,13 +1,33 @@
 /**
  * Rules, routes and settings as a shell script that stands alone, for people to read or to run.
  *
+ * It may be run again: what is in place is replaced. What a setting was before is noted beside the rules in the
+ * kernel, as our own commands do it, so that it outlives the shell, and `rules cleanup` knows it too.
+ *
  * @module
  */
-import { type Backend, type Plan, renderRoutes, shellLine } from "../nft/mod.ts";
+import {
+  type Backend,
+  type BackendName,
+  type OldSysctl,
+  type Plan,
+  renderRoutes,
+  shellLine,
+} from "../nft/mod.ts";
+
+/** Stands for the value of setting `i` before it was ours, which only the shell that runs the script will know. */
+const oldValue = (i: number) => `@old${i}@`;
+
+/** What the backend of a script is to note beside its rules. */
+export function notedByScript({ sysctls }: Plan): OldSysctl[] {
+  return sysctls.map(({ key }, i) => ({ key, value: oldValue(i) }));
+}
 
 /**
  * A script that puts the plan in place, and takes it away again when its argument is `undo`. What it puts there stays
  * until then, whatever becomes of the proxy.
+ *
+ * @param backend notes {@linkcode notedByScript}.
  */
 export function renderScript(plan: Plan, backend: Backend): string {
   const routes = renderRoutes(plan);
@@ -17,19 +37,54 @@ export function renderScript(plan: Plan, backend: Backend): string {
     "#   sh THIS_FILE        puts them in place",
     "#   sh THIS_FILE undo   takes them away again",
     "",
+    "# Rules of ours by each tool.",
+    ...[...LISTINGS].map(([name, listing]) => `${functionOf(name)}() { ${listing(plan.intent.tableName)}; }`),
+    "require_free() {",
+    ...[...LISTINGS.keys()].filter((name) => name !== backend.name).map((name) =>
+      `[ -z "$(${
+        functionOf(name)
+      })" ] || { echo "rules by ${name} are in place: undo those first" >&2; return 1; }`
+    ),
+    `for pid in $(${functionOf(backend.name)} | ` +
+    `sed -nE 's#.*(intercept|drain|claimed) [^ ]+( closed)? by ([0-9]+)/.*#\\3#p' | sort -u); do`,
+    '[ ! -e "/proc/$pid" ] || { echo "process $pid has rules in place: stop it first" >&2; return 1; }',
+    "done",
+    "}",
+    ...plan.sysctls.map(({ key }, i) =>
+      `noted${i}() { ${
+        functionOf(backend.name)
+      } | sed -n 's|.*[ "]${key}=\\([^ "]*\\).*|\\1|p' | head -n 1; }`
+    ),
+    "",
+    "remove() {",
+    backend.removeScript(),
+    "}",
+    "",
     "apply() {",
+    "require_free",
     ...section("Settings of the kernel.", plan.sysctls.flatMap(settingLines)),
     ...section(
       "Routes: marked packets are delivered to this host.",
-      routes.map(({ argv }) => shellLine(argv)),
+      routes.flatMap(({ argv, undo }) =>
+        argv[2] === "rule"
+          // There is no `ip rule replace`.
+          ? [`${shellLine(undo)} 2>/dev/null || :`, shellLine(argv)]
+          : [shellLine(argv.with(3, "replace"))]
+      ),
     ),
     ...section("Rules; each says why it is there.", plan.chains.length === 0 ? [] : ruleLines(plan, backend)),
     "}",
     "",
     "undo() {",
-    ...section("Rules first: without them nothing is marked any more.", [backend.removeScript()]),
+    "require_free || return 1",
+    ...plan.sysctls.map((_, i) => `old${i}=$(noted${i})`),
+    ...section("Rules first: without them nothing is marked any more.", [
+      'remove || { echo "the rules are not this script\'s, or cannot be removed" >&2; return 1; }',
+    ]),
     ...section("Routes.", routes.toReversed().map((route) => shellLine(route.undo))),
-    ...plan.sysctls.map(({ key }) => `echo ${key}: left as it is >&2`),
+    ...plan.sysctls.map(({ key }, i) =>
+      `[ -z "$old${i}" ] || echo "$old${i}" >${shellLine([`/proc/sys/${key}`])}`
+    ),
     "}",
     "",
     'case ${1-apply} in apply) set -e; apply ;; undo) undo ;; *) echo "apply or undo wanted" >&2; exit 2 ;; esac',
@@ -41,18 +96,64 @@ export function renderRouteText(plan: Plan): string {
   return renderRoutes(plan).map(({ argv }) => shellLine(argv)).join("\n");
 }
 
+/** What of ours each tool lists; nothing where there is no such tool. */
+const LISTINGS: ReadonlyMap<BackendName, (tableName: string) => string> = new Map([
+  ["nft", (name) => `nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${name} {/,/^}/p'`],
+  ["iptables", (name) => savedBy("nft", name)],
+  ["iptables-legacy", (name) => savedBy("legacy", name)],
+]);
+
+function savedBy(flavour: "nft" | "legacy", tableName: string): string {
+  const save = (tool: string) => `${tool}-${flavour}-save 2>/dev/null`;
+  return `{ ${save("iptables")}; ${
+    save("ip6tables")
+  }; } | sed -n '/--comment "pellucid: .* -j ${tableName}_/p'`;
+}
+
+function functionOf(name: BackendName): string {
+  return `rules_by_${name.replace("-", "_")}`;
+}
+
 function ruleLines(plan: Plan, backend: Backend): string[] {
-  return backend.commands(plan, "intercept").flatMap(({ argv, stdin }) => [
-    `${shellLine(argv)} <<'END'`,
+  const commands = backend.commands(plan, "intercept");
+  const notes = plan.sysctls.map((_, i) => `s|${oldValue(i)}|$old${i}|`).join(";");
+  const lines = commands.map(({ argv, stdin }) => ({
+    // A set's name tells its content: one that is left from before is as good.
+    argv: argv[0] === "ipset" ? ["ipset", "-exist", ...argv.slice(1)] : argv,
+    stdin,
+  })).flatMap(({ argv, stdin }) => [
+    notes === "" ? `${shellLine(argv)} <<'END'` : `sed "${notes}" <<'END' | ${shellLine(argv)}`,
     stdin.trimEnd(),
     "END",
   ]);
+  // nft's input replaces a table in one step.
+  if (backend.name === "nft") return lines;
+  const hashes = new Set(
+    commands.flatMap(({ stdin }) =>
+      [...stdin.matchAll(/pellucid: (intercept \w+)/g)].map(([, state]) => state!)
+    ),
+  );
+  const inPlace = [...hashes].map((state) => `case $state in *"${state}"*) ;; *) same=no ;; esac`);
+  return [
+    `same=yes; state=$(${functionOf(backend.name)})`,
+    ...inPlace,
+    "# The same ones stay; others go first, or their jumps would stay beside the new ones.",
+    'if [ "$same" = no ]; then',
+    '[ -z "$state" ] || remove',
+    ...lines,
+    "fi",
+  ];
 }
 
 function section(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [":"] : [`# ${title}`, ...lines];
 }
 
-function settingLines({ key, value, why }: Plan["sysctls"][number]): string[] {
-  return [`# ${why}`, `echo ${shellLine([value])} >${shellLine([`/proc/sys/${key}`])}`];
+function settingLines({ key, value, why }: Plan["sysctls"][number], i: number): string[] {
+  const path = shellLine([`/proc/sys/${key}`]);
+  return [
+    `old${i}=$(noted${i}); [ -n "$old${i}" ] || old${i}=$(cat ${path})`,
+    `# ${why}`,
+    `echo ${shellLine([value])} >${path}`,
+  ];
 }

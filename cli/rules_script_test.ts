@@ -14,6 +14,8 @@ async function argumentsOfIp(script: string, argument: string): Promise<string[]
   const head = 'ip() { printf "%s\\n" "$*"; }\nnft() { [ "$1" = -t ] || cat >/dev/null; }\n';
   const shell = new Deno.Command("sh", {
     args: ["-c", head + script, "sh", argument],
+    // Without sbin, where the tools are that read what is in place.
+    env: { PATH: "/usr/bin:/bin" },
     signal: AbortSignal.timeout(10_000),
   });
   const { code, stdout, stderr } = await shell.output();
@@ -44,7 +46,11 @@ Deno.test("renderScript: a shell takes every interface name as a name, in what u
 Deno.test("renderScript: a command that fails ends it", async () => {
   const script = await scriptFor("eth1", "nft");
   const head = "ip() { false; }\nnft() { echo loaded; }\n";
-  const shell = new Deno.Command("sh", { args: ["-c", head + script], signal: AbortSignal.timeout(10_000) });
+  const shell = new Deno.Command("sh", {
+    args: ["-c", head + script],
+    env: { PATH: "/usr/bin:/bin" },
+    signal: AbortSignal.timeout(10_000),
+  });
   const { code, stdout } = await shell.output();
   assertEquals([code, new TextDecoder().decode(stdout)], [1, ""]);
 });

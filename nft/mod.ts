@@ -21,4 +21,5 @@ export { BACKENDS, openBackend } from "./open_backend.ts";
 export { renderRoutes, type RouteCommand } from "./render_route.ts";
 export * from "./rule_apply_error.ts";
 export { shellLine } from "./shell_word.ts";
+export type { OldSysctl } from "./sysctls.ts";
 export { planForHost, verifyPlan } from "./verify.ts";

@@ -112,7 +112,7 @@ export class NftBackend implements Backend {
   }
 
   render(plan: Plan, phase: Phase): string {
-    return renderNft(plan, phase, "plain");
+    return renderNft(plan, phase, "plain", this.#options.sysctls);
   }
 
   commands(plan: Plan, phase: Phase): ToolCommand[] {

@@ -24,7 +24,12 @@ export const STATE_CHAIN = "state";
 const ELEMENTS_A_LINE = 6;
 
 /** The whole text for `nft -f -`, which replaces any table of that name; empty when the plan has no chains. */
-export function renderNft(plan: Plan, phase: Phase, hold: Hold): string {
+export function renderNft(
+  plan: Plan,
+  phase: Phase,
+  hold: Hold,
+  sysctls: RulesState["sysctls"] = [],
+): string {
   if (plan.chains.length === 0) return "";
   const name = plan.intent.tableName;
   return [
@@ -36,7 +41,7 @@ export function renderNft(plan: Plan, phase: Phase, hold: Hold): string {
     `\tcomment "${TABLE_COMMENT}"`,
     ...setsAskedFor(plan, phase).map(renderSet),
     "\t# Met by no packet: says what is loaded.",
-    renderStateChain({ phase, hash: planHash(plan, phase), by: null, sysctls: [] }),
+    renderStateChain({ phase, hash: planHash(plan, phase), by: null, sysctls }),
     renderChains(plan, phase),
     "}",
     "",

@@ -65,10 +65,72 @@ for (
       await assertTaken(lab, flags.includes("keep") ? client : VIA_PROXY);
       assertEquals((await proxy.stop()).tcpFinished, 2);
 
+      const state = await kernelState(here);
+      const again = await here.run(["sh", "-e"], { stdin: script });
+      assertEquals([again.code, again.stderr], [0, ""]);
+      assertEquals(await kernelState(here), state);
+
       const undone = await here.run(["sh", "-s", "undo"], { stdin: script });
       assertEquals([undone.code, undone.stderr], [0, ""]);
       assertEquals(await kernelState(here), before);
     },
+  );
+}
+
+for (const rules of ["nft", "iptables", "iptables-legacy"]) {
+  labTest(
+    `the script by ${rules}: again, over another one, and undone with the setting as it was`,
+    async () => {
+      await using lab = await gatewayLab();
+      const here = lab.host("gateway");
+      const setting = ["cat", "/proc/sys/net/ipv4/tcp_fwmark_accept"];
+      const old = await here.output(setting);
+      // Not all that was there before: iptables-nft keeps empty tables.
+      const assertGone = async () => {
+        assertEquals([/pellucid|7873/.exec(await kernelState(here)), await here.output(setting)], [
+          null,
+          old,
+        ]);
+      };
+      const scriptWith = async (by: string, ...flags: string[]) =>
+        (await pellucid(here, "rules", "render", "--rules", by, "--sidecar", ...flags)).stdout;
+      const run = async (script: string, ...args: string[]) => {
+        const { code, stderr } = await here.run(["sh", "-s", ...args], { stdin: script, timeoutMs: 20_000 });
+        return [code, stderr];
+      };
+      const keep = await scriptWith(rules, "--inbound", "tproxy", "--source", "keep");
+      // Enough addresses for a set.
+      const list = Array.from({ length: 40 }, (_, i) => `198.51.100.${4 * i}/31`).join();
+      const other = await scriptWith(
+        rules,
+        "--inbound",
+        "tproxy",
+        "--source",
+        "keep",
+        "--exclude-cidr",
+        list,
+      );
+      assertEquals(await run(keep), [0, ""]);
+      const state = await kernelState(here);
+      assertEquals([await here.output(setting), await run(keep)], ["1\n", [0, ""]]);
+      assertEquals(await kernelState(here), state);
+      assertEquals([await run(other), await run(other)], [[0, ""], [0, ""]]);
+
+      const foreign = await scriptWith(rules === "nft" ? "iptables" : "nft");
+      const refusal = `rules by ${rules} are in place: undo those first\n`;
+      assertEquals(await run(foreign, "undo"), [1, refusal]);
+      assertEquals(await run(foreign), [1, refusal]);
+
+      assertEquals(await run(other, "undo"), [0, ""]);
+      await assertGone();
+
+      // What the script noted, the command knows.
+      assertEquals(await run(keep), [0, ""]);
+      const { stdout } = await pellucid(here, "rules", "cleanup");
+      assertMatch(stdout, /removed: setting net\/ipv4\/tcp_fwmark_accept, now 0 again/);
+      await assertGone();
+    },
+    { timeoutMs: 120_000 },
   );
 }
 
