@@ -7,7 +7,7 @@ import { type Command, command } from "./command.ts";
 import { checkDoctor, DOCTOR_FLAGS } from "./doctor_flags.ts";
 import { checkExplain, EXPLAIN_FLAGS } from "./explain_flags.ts";
 import { checkInterceptionFlags, INTERCEPTION_FLAGS } from "./interception_flags.ts";
-import { checkRender, COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
+import { checkRender, CLEANUP_FLAGS, COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
 import { checkRun, RUN_FLAGS } from "./run_flags.ts";
 
 /** Every command, in the order of the help. */
@@ -133,8 +133,11 @@ export const COMMANDS: readonly Command[] = [
       "Needs neither configuration nor memory: what is ours is known by its table and protocol numbers. Has conntrack " +
       "forget UDP flows that were taken, where conntrack is installed.",
     ],
-    flags: {},
-    examples: [["", "after `rules apply`, or a crash"]],
+    flags: CLEANUP_FLAGS,
+    examples: [
+      ["", "after `rules apply`, or a crash"],
+      ["--if-open", "what a service manager runs after each end of the proxy, whatever its flags"],
+    ],
     load: async () => (await import("./rules.ts")).cleanUp,
   }),
   command({

@@ -30,5 +30,10 @@ export function checkRender(values: RenderValues): ConfigIssue[] {
   return issues;
 }
 
+/** Of `rules cleanup`. */
+export const CLEANUP_FLAGS = {
+  "if-open": toggle("leave alone what is to be there without a proxy: --on-proxy-down closed, `rules apply`"),
+};
+
 /** Of `rules counters`. */
 export const COUNTERS_FLAGS = { json: toggle("a line of JSON for each rule") };

@@ -31,6 +31,8 @@ export interface FoundRules {
   readonly isInUse: boolean;
   /** Said to belong to no process: `rules apply` left them. */
   readonly isKept: boolean;
+  /** They drop what they would intercept while no proxy is there, and are to. */
+  readonly isClosed: boolean;
   /** False: sets alone, which no rule need ask for. */
   readonly hasRules: boolean;
   /** As noted in their state. */

@@ -3,7 +3,8 @@
  * written beside them, whatever their name; routing rules and routes by their protocol number, whatever their table;
  * conntrack's entries of taken UDP flows by their mark. Settings are put back as the rules' state notes them.
  *
- * While a living process has any of it, nothing is removed: its routes are in use.
+ * While a living process has any of it, nothing is removed: its routes are in use. Nor are routes while rules stay
+ * that are to outlive every process.
  *
  * @module
  */
@@ -23,6 +24,16 @@ export interface CleanupResult {
   readonly removed: readonly string[];
   /** Rules of ours that a running process has; then nothing was removed. */
   readonly inUse: readonly string[];
+  /** Rules that are to be there without a process, when these were to stay. */
+  readonly left: readonly string[];
+}
+
+/** What {@linkcode cleanup} is to remove. */
+export interface CleanupOptions {
+  /** Only what no process should have left: neither rules of the policy `closed` nor those of `rules apply`. */
+  readonly ifOpen?: boolean;
+  /** By what routes and connections are known. */
+  readonly numbers?: Pick<InterceptIntent, "routeProtocol" | "marks">;
 }
 
 /**
@@ -32,20 +43,26 @@ export interface CleanupResult {
  */
 export async function cleanup(
   exec: Exec,
-  numbers: Pick<InterceptIntent, "routeProtocol" | "marks"> = DEFAULT_KERNEL_NUMBERS,
+  { ifOpen = false, numbers = DEFAULT_KERNEL_NUMBERS }: CleanupOptions = {},
 ): Promise<CleanupResult> {
   const found = await findAll(exec);
   const inUse = found.filter(({ isInUse }) => isInUse).map(({ what }) => what);
-  if (inUse.length > 0) return { removed: [], inUse };
+  if (inUse.length > 0) return { removed: [], inUse, left: [] };
+
+  const staying = found.filter((one) => ifOpen && one.hasRules && (one.isClosed || one.isKept));
+  const names = new Set(staying.map(({ tableName }) => tableName));
+  // The sets of rules that stay are needed.
+  const going = found.filter((one) => !staying.includes(one) && (one.hasRules || !names.has(one.tableName)));
 
   const removed: string[] = [];
   const problems: string[] = [];
-  for (const { what, remove } of found) {
+  for (const { what, remove } of going) {
     const said = await remove();
     if (said === undefined) removed.push(what);
     else problems.push(`${what}: ${said.trim()}`);
   }
-  for (const family of [4, 6] satisfies IpFamily[]) {
+  const families: readonly IpFamily[] = staying.length === 0 ? [4, 6] : [];
+  for (const family of families) {
     const entries = await readRouteEntries(exec, family, numbers.routeProtocol);
     if (Array.isArray(entries)) {
       for (const { key, remove } of entries) {
@@ -56,13 +73,14 @@ export async function cleanup(
       // A host without IPv6 has no IPv6 rules to remove, and `ip -6` fails there.
     } else if (family === 4) problems.push(entries.stderr);
   }
-  const sysctls = found.flatMap((rules) => rules.sysctls);
+  const needed = new Set(staying.flatMap(({ sysctls }) => sysctls).map(({ key }) => key));
+  const sysctls = going.flatMap((rules) => rules.sysctls).filter(({ key }) => !needed.has(key));
   problems.push(...await restoreSysctls(sysctls, exec));
   removed.push(...sysctls.map(({ key, value }) => `setting ${key}, now ${value} again`));
   // A process that was killed cannot have done this.
-  await forgetTakenFlows(numbers.marks, exec);
+  if (staying.length === 0) await forgetTakenFlows(numbers.marks, exec);
   if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
-  return { removed, inUse: [] };
+  return { removed, inUse: [], left: staying.map(({ what }) => what) };
 }
 
 async function findAll(exec: Exec): Promise<FoundRules[]> {

@@ -22,6 +22,7 @@ export async function findNftRules(exec: Exec): Promise<FoundRules[] | ExecResul
         tableName: table.name,
         isInUse: table.isOwned || (by !== null && await isLiving(by, exec)),
         isKept: !table.isOwned && by === null,
+        isClosed: state?.onProxyDown === "closed",
         hasRules: table.chains.some(({ name }) => name !== STATE_CHAIN),
         sysctls: state?.sysctls ?? [],
         remove: async () => {

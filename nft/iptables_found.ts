@@ -53,6 +53,7 @@ export async function findIptablesRules(
       hasRules,
       isInUse: living.includes(true),
       isKept: states.length > 0 && owners.every((by) => by === null),
+      isClosed: states.some(({ onProxyDown }) => onProxyDown === "closed"),
       sysctls: [...new Map(states.flatMap(({ sysctls }) => sysctls).map((old) => [old.key, old])).values()],
       remove: () => backend.remove(),
     });

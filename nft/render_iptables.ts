@@ -51,7 +51,9 @@ export function renderIptables(
       : [{ table, base, chains: new TableRenderer(plan, phase, family).render(base) }];
   });
   const hash = contentHash(JSON.stringify(tables.map(({ table, chains }) => [table, chains])));
-  const comment = restoreWord(`${COMMENT_PREFIX} ${formatState({ phase, hash, ...life })}`);
+  const comment = restoreWord(
+    `${COMMENT_PREFIX} ${formatState({ phase, hash, onProxyDown: plan.intent.onProxyDown, ...life })}`,
+  );
   return tables.map(({ table, base, chains }) => ({
     table,
     chains,

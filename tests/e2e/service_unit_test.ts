@@ -29,10 +29,11 @@ labTest("service unit: the capabilities it grants are enough to run, carry and c
   await using lab = await gatewayLab();
   const gateway = lab.host("gateway");
   await using web = await lab.host("internet").serve({ kind: "http" });
-  await using proxy = gateway.spawn([
+  const asUnit = [
     ...["setpriv", "--no-new-privs", "--bounding-set", set, "--inh-caps", set, "--ambient-caps", set],
-    ...[Deno.execPath(), "run", "-A", "--cached-only", MAIN, ...args],
-  ]);
+    ...[Deno.execPath(), "run", "-A", "--cached-only", MAIN],
+  ];
+  await using proxy = gateway.spawn([...asUnit, ...args]);
   await proxy.stderr.waitFor((line) => line.includes('"event":"ready"') || undefined, 15_000);
   const url = `http://${GATEWAY_LAB.servers.v4}:${web.port}/`;
   const answer = await lab.host("client").output(["curl", "-sS", "--max-time", "5", url]);
@@ -51,6 +52,8 @@ labTest("service unit: the capabilities it grants are enough to run, carry and c
   await proxy.kill("SIGTERM");
   assertEquals((await proxy.wait(15_000)).code, 0);
   assertEquals(await gateway.output(["nft", "list", "tables"]), "");
+  const [, ...afterStop] = setting("ExecStopPost").split(" ");
+  assertEquals(await gateway.output([...asUnit, ...afterStop]), "nothing of ours was found\n");
 });
 
 Deno.test("service unit: its limit of open files allows the default number of connections and of sessions", () => {

@@ -172,6 +172,6 @@ labTest("fact: what is ours can be removed by hand, by table name and protocol n
     await gateway.output(["ip", family, "rule", "flush", "protocol", "173"]);
     await gateway.output(["ip", family, "route", "flush", "table", "7873", "proto", "173"]);
   }
-  assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+  assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
   assertStringIncludes(await gateway.output(["ip", "rule"]), "4242:");
 });

@@ -113,7 +113,7 @@ export function applyCases(backend: BackendName): ApplyCase[] {
     differencesFrom(plan, backend, exec, phase);
   const assertNothingLeft = async (exec: Exec) => {
     assertEquals((await exec.run(["nft", "list", "ruleset"])).stdout.includes("pellucid"), false);
-    assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+    assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
   };
   const cases: ApplyCase[] = [
     ...Object.entries(PLANS).map(([name, plan]): ApplyCase => ({
@@ -239,7 +239,7 @@ const NFT_CASES: readonly ApplyCase[] = [
       const rules = await applyPlan(plan, { exec, host, backend: "nft", keep: "process" });
       assertEquals(await rules.heal(), []);
       await rules.revert();
-      assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+      assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
     },
   },
   {
@@ -253,7 +253,7 @@ const NFT_CASES: readonly ApplyCase[] = [
         assert(isRuleApplyError(error, "check"));
         assertEquals(error.message, "rules check: table inet pellucid belongs to a running process");
       }
-      assertEquals(await cleanup(exec), { removed: [], inUse: ["table inet pellucid"] });
+      assertEquals(await cleanup(exec), { removed: [], inUse: ["table inet pellucid"], left: [] });
       assertEquals(await rules.heal(), []);
       await rules.revert();
     },
@@ -269,7 +269,7 @@ const NFT_CASES: readonly ApplyCase[] = [
       assert(isRuleApplyError(error), `${error}`);
       assertStringIncludes(error.message, "is not ours");
       assertEquals((await exec.run(["nft", "list", "tables"])).stdout, "table inet pellucid\n");
-      assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+      assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
     },
   },
 ];

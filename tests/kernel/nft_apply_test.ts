@@ -58,7 +58,7 @@ labTest("nft: kill -9 of the holder takes the table away within a second and is 
   assert(tookMs <= 1000, `${tookMs} ms`);
   assertStringIncludes(await rules.lost, "ended");
   await rules.revert();
-  assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+  assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
 });
 
 labTest(
@@ -88,7 +88,7 @@ labTest(
     const rules = await applyPlan(gatewayPlan(), { exec, host, backend: "nft", keep: "process" });
     assertEquals(await differencesFrom(gatewayPlan(), "nft", exec), []);
     await rules.revert();
-    assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+    assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
   },
 );
 
@@ -106,7 +106,7 @@ labTest(
     assert(isRuleApplyError(error, "apply"), `${error}`);
     assertStringIncludes(error.message, "File exists");
     assertEquals((await exec.run(["nft", "list", "tables"])).stdout, "");
-    assertEquals(await cleanup(exec), { removed: [], inUse: [] });
+    assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
     assertStringIncludes(
       (await exec.run(["ip", "-6", "route", "show", "table", "7873"])).stdout,
       "2001:db8:ffff::2",
