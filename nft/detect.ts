@@ -7,10 +7,11 @@
 import { COMMAND_MISSING, type Exec } from "./exec.ts";
 import type { IpFamily } from "../net/address.ts";
 import type { BackendName } from "./backend.ts";
-import type { Plan } from "./plan.ts";
+import { parseIpJson } from "./ip_json.ts";
+import type { Match, Plan, Verdict } from "./plan.ts";
 
-/** What a plan may need of its host. */
-export type Need = "tproxy" | "redirect" | "keep" | "udp" | "spread";
+/** What a plan may need of its host. `delivery`: packets that are routed to lo arrive. */
+export type Need = "delivery" | "tproxy" | "socket" | "redirect" | "zones" | "conntrack" | "spread";
 
 /** Something the host lacks, and what to do about it. */
 export interface Finding {
@@ -54,7 +55,15 @@ export interface HostFacts {
   readonly findings: readonly Finding[];
 }
 
-const EVERY_NEED: readonly Need[] = ["tproxy", "redirect", "keep", "udp", "spread"];
+const EVERY_NEED: readonly Need[] = [
+  "delivery",
+  "tproxy",
+  "socket",
+  "redirect",
+  "zones",
+  "conntrack",
+  "spread",
+];
 
 interface Feature {
   readonly code: Finding["code"];
@@ -86,7 +95,7 @@ const FEATURES: readonly Feature[] = [
     chain: `${MANGLE} socket transparent 1 socket wildcard 0 socket mark 0x1 accept`,
     what: "socket",
     module: "nft_socket",
-    blocks: ["tproxy", "keep"],
+    blocks: ["socket"],
   },
   {
     code: "no-redirect",
@@ -100,14 +109,14 @@ const FEATURES: readonly Feature[] = [
     chain: "type filter hook prerouting priority raw; ct zone set 1",
     what: "ct zone",
     module: "nft_ct",
-    blocks: ["keep"],
+    blocks: ["zones"],
   },
   {
     code: "no-conntrack",
     chain: "type filter hook output priority raw; ct status confirmed accept; notrack",
     what: "ct, notrack",
     module: "nft_ct",
-    blocks: ["udp"],
+    blocks: ["conntrack"],
   },
   {
     code: "no-hash",
@@ -118,7 +127,7 @@ const FEATURES: readonly Feature[] = [
   },
 ];
 
-/** What this host offers; never throws for what it lacks. */
+/** What this host offers; never throws for what it lacks. @throws {RuleApplyError} when `ip` cannot be understood. */
 export async function detectHost(exec: Exec): Promise<HostFacts> {
   const [nft, ip, addresses, all] = await Promise.all([
     exec.run(["nft", "--version"]),
@@ -173,15 +182,44 @@ export function missingAddresses(plan: Plan, host: HostFacts): Finding[] {
   );
 }
 
+/** Read off the rules: so it is true of every kind of interception. */
 function planNeeds(plan: Plan): Set<Need> {
-  const needs = new Set<Need>();
-  if (plan.chains.length === 0) return needs;
-  const { tcp, udp, udpWorkers, source } = plan.intent;
-  if (tcp !== "off") needs.add(tcp);
-  if (udp !== "off") needs.add(udp).add("udp");
-  if (udp !== "off" && udpWorkers > 1) needs.add("spread");
-  if (source === "keep") needs.add("keep");
+  const needs = new Set<Need>(plan.routes.length > 0 ? ["delivery"] : []);
+  for (const { matches, verdict } of plan.chains.flatMap(({ rules }) => rules)) {
+    for (const match of matches) matchNeeds(match).forEach((need) => needs.add(need));
+    verdictNeeds(verdict).forEach((need) => needs.add(need));
+  }
   return needs;
+}
+
+function matchNeeds(match: Match): readonly Need[] {
+  if (match.kind === "mark") {
+    return match.of === "socket" ? ["socket"] : match.of === "flow" ? ["conntrack"] : [];
+  }
+  if (match.kind === "socket") return ["socket"];
+  return match.kind.startsWith("flow") ? ["conntrack"] : [];
+}
+
+function verdictNeeds(verdict: Verdict): readonly Need[] {
+  switch (verdict.kind) {
+    case "tproxy":
+    case "intercept": {
+      const needs: Need[] = verdict.kind === "tproxy" ? ["tproxy"] : [];
+      return verdict.remember ? [...needs, "conntrack"] : needs;
+    }
+    case "tproxyDatagram":
+      return ["tproxy", "conntrack"];
+    case "redirect":
+      return ["redirect"];
+    case "zone":
+      return ["zones"];
+    case "untrack":
+      return ["conntrack"];
+    case "spread":
+      return ["spread"];
+    default:
+      return [];
+  }
 }
 
 function missing(code: "nft-missing" | "ip-missing", program: string, packageName: string): Finding {
@@ -267,7 +305,7 @@ interface LinkObject {
 }
 
 function parseLinks(text: string): Links {
-  const links: LinkObject[] = text.trim() === "" ? [] : JSON.parse(text);
+  const links: LinkObject[] = parseIpJson("ip -j addr show", text, "check");
   const addressed = new Map<string, Set<IpFamily>>();
   for (const { ifname, addr_info = [] } of links) {
     if (typeof ifname !== "string") continue;
@@ -291,7 +329,7 @@ function judgeLinks(links: Links): Finding[] {
       code: "loopback-down",
       message: "the interface lo is down",
       hint: "ip link set lo up",
-      blocks: ["tproxy", "keep"],
+      blocks: ["delivery"],
     }];
   }
   return hasIpv6(links) ? [] : [{

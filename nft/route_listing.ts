@@ -5,6 +5,7 @@
  */
 import type { IpFamily } from "../net/address.ts";
 import type { Exec, ExecResult } from "./exec.ts";
+import { parseIpJson } from "./ip_json.ts";
 import type { IpRule, LocalRoute } from "./plan.ts";
 
 /** A route or rule of ours as the kernel has it, and what removes it. */
@@ -30,7 +31,11 @@ export function routeKey(route: LocalRoute): string {
 /** Numeric output (-N): a host may have given our numbers names in /etc/iproute2. Details (-d) show the protocol. */
 const IP_JSON = (family: IpFamily) => ["ip", "-N", "-d", "-j", `-${family}`];
 
-/** All entries of `family` with `protocol`, or what `ip` said when it could not tell. */
+/**
+ * All entries of `family` with `protocol`, or what `ip` said when it could not tell.
+ *
+ * @throws {RuleApplyError} of stage verify when its answer cannot be understood.
+ */
 export async function readRouteEntries(
   exec: Exec,
   family: IpFamily,
@@ -43,16 +48,14 @@ export async function readRouteEntries(
   if (rules.code !== 0) return rules;
   if (routes.code !== 0) return routes;
   return [
-    ...parseObjects(rules.stdout).filter((rule) => Number(rule["protocol"]) === protocol)
+    ...parseIpJson("ip -j rule list", rules.stdout, "verify").filter((rule) =>
+      Number(rule["protocol"]) === protocol
+    )
       .map((rule) => ruleEntry(rule, family)),
-    ...parseObjects(routes.stdout).map((route) => routeEntry(route, family, protocol)),
+    ...parseIpJson("ip -j route list", routes.stdout, "verify").map((route) =>
+      routeEntry(route, family, protocol)
+    ),
   ];
-}
-
-function parseObjects(text: string): Record<string, unknown>[] {
-  if (text.trim() === "") return [];
-  const value: unknown = JSON.parse(text);
-  return Array.isArray(value) ? value.filter((item) => typeof item === "object" && item !== null) : [];
 }
 
 function ruleEntry(rule: Record<string, unknown>, family: IpFamily): RouteEntry {
