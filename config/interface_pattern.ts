@@ -8,8 +8,8 @@
 const NAME_BYTES = 15;
 
 /**
- * The kernel's dev_valid_name(): 1 to 15 bytes, no slash, colon or white space, not "." or ".."; and none of the
- * characters that nft cannot quote, or that nft (`*`) or iptables (`+` at the end) would expand.
+ * The kernel's dev_valid_name(): 1 to 15 bytes, no slash, colon or white space, not "." or ".."; and no
+ * control characters, nor those that nft cannot quote, or that nft (`*`) or iptables (`+` at the end) would expand.
  */
 function isInterfaceName(name: string): boolean {
   return name !== "" && !name.includes("*") && !name.endsWith("+") && fitsKernel(name);
@@ -43,6 +43,6 @@ export function fitsInterfacePattern(pattern: string, name: string): boolean {
 }
 
 function fitsKernel(name: string): boolean {
-  return !/[\s/:"\\]/.test(name) && name !== "." && name !== ".." &&
+  return !/[\s\p{Cc}/:"\\]/u.test(name) && name !== "." && name !== ".." &&
     new TextEncoder().encode(name).length <= NAME_BYTES;
 }

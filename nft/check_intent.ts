@@ -138,9 +138,9 @@ function checkPrefixes(name: string, filter: Filter<string>, add: Add): void {
 function checkNames(option: string, names: readonly string[], add: Add): void {
   const seen = new Set<string>();
   for (const name of names) {
-    // No space, slash or colon (dev_valid_name in the kernel); no quote, and no asterisk or plus sign at the end,
-    // which nft and iptables expand.
-    const valid = /^[^\s/:"*\\]*[^\s/:"*\\+]$/.test(name) && name !== "." && name !== "..";
+    // No space, slash or colon (dev_valid_name in the kernel); no control character, which `ip -j` does not escape; no
+    // quote, and no asterisk or plus sign at the end, which nft and iptables expand.
+    const valid = /^[^\s\p{Cc}/:"*\\]*[^\s\p{Cc}/:"*\\+]$/u.test(name) && name !== "." && name !== "..";
     if (!valid || new TextEncoder().encode(name).length > INTERFACE_NAME_BYTES) {
       add(option, `"${name}" is not an interface name`);
     } else if (seen.has(name)) add(option, `${name} is named twice`);
