@@ -31,7 +31,7 @@ import {
 import { EXIT, type ExitCode, PROGRAM } from "./command.ts";
 import type { FlagValues } from "./flag.ts";
 import { interceptionConfig, type InterceptionValues } from "./interception_flags.ts";
-import type { COUNTERS_FLAGS, RenderValues } from "./rules_flags.ts";
+import type { CLEANUP_FLAGS, COUNTERS_FLAGS, RenderValues } from "./rules_flags.ts";
 import { notedByScript, renderRouteText, renderScript } from "./rules_script.ts";
 
 /** The plan, and the tool for it, on this host. */
@@ -120,14 +120,16 @@ async function countersOf(backend: Backend, plan: Plan): Promise<RuleCounter[]> 
 }
 
 /** Removes what is ours. */
-export async function cleanUp(): Promise<ExitCode> {
-  const { removed, inUse } = await explained(cleanup(new HostExec()));
+export async function cleanUp(values: FlagValues<typeof CLEANUP_FLAGS>): Promise<ExitCode> {
+  const ifOpen = values["if-open"];
+  const { removed, inUse, left } = await explained(cleanup(new HostExec(), { ifOpen }));
   for (const what of removed) console.log(`removed: ${what}`);
   for (const what of inUse) {
     console.log(`in use by a running ${PROGRAM}: ${what}; nothing was removed: stop that one first`);
   }
   if (inUse.length > 0) return EXIT.failure;
-  if (removed.length === 0) console.log("nothing of ours was found");
+  for (const what of left) console.log(`left, with its routes, to be there without a proxy: ${what}`);
+  if (left.length === 0 && removed.length === 0) console.log("nothing of ours was found");
   return EXIT.ok;
 }
 

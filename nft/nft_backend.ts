@@ -134,8 +134,13 @@ export class NftBackend implements Backend {
     for (const set of sets) {
       if (!found.sets.includes(set.name) || wrong.includes(set.name)) await this.#fill(plan, set);
     }
-    const { by } = this.#options;
-    const state: RulesState = { phase, hash: planHash(plan, phase), by, sysctls: this.#sysctls };
+    const state: RulesState = {
+      phase,
+      hash: planHash(plan, phase),
+      onProxyDown: plan.intent.onProxyDown,
+      by: this.#options.by,
+      sysctls: this.#sysctls,
+    };
     const said = await this.#transact(renderSwitch(this.#options, found, plan, phase, state));
     if (said !== undefined) throw await this.#refusal("apply", explain(plan, said));
     for (const name of this.#sound) {
@@ -209,7 +214,9 @@ export class NftBackend implements Backend {
   /** Fails when the table is a successor's by then, whose routes are not to be taken away either. */
   removeScript(): string {
     const { tableName, by } = this.#options;
-    const ours = by === null ? '"(intercept|drain|claimed) [^ "]+( sysctl [^"]*)?"' : ` by ${by}[ "]`;
+    const ours = by === null
+      ? '"(intercept|drain|claimed) [^ "]+( closed)?( sysctl [^"]*)?"'
+      : ` by ${by}[ "]`;
     // Of a listing of the whole ruleset, for the reason that table_listing.ts has.
     return `table=$(nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p'); ` +
       `[ -z "$table" ] || { echo "$table" | grep -qE ${
@@ -240,7 +247,13 @@ export class NftBackend implements Backend {
   }
 
   #claimed(): RulesState {
-    return { phase: "claimed", hash: undefined, by: this.#options.by, sysctls: this.#sysctls };
+    return {
+      phase: "claimed",
+      hash: undefined,
+      onProxyDown: "open",
+      by: this.#options.by,
+      sysctls: this.#sysctls,
+    };
   }
 
   /** The table that is there already. @throws {RuleApplyError} when it must not be replaced. */
