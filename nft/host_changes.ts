@@ -73,15 +73,24 @@ export class HostChanges {
   }
 
   #start(argv: readonly string[]): void {
-    const watch = this.#exec.watch(argv, this.#onLine);
+    let watch: ExecWatch;
+    try {
+      watch = this.#exec.watch(argv, this.#onLine);
+    } catch {
+      // There may be no file descriptors left for the moment.
+      this.#startLater(argv);
+      return;
+    }
     this.#watches.set(argv, watch);
-    watch.ended.then(() => {
-      if (this.#isClosed) return;
-      const timer = setTimeout(() => {
-        this.#restarts.delete(timer);
-        this.#start(argv);
-      }, RESTART_MS);
-      this.#restarts.add(timer);
-    });
+    watch.ended.then(() => this.#startLater(argv));
+  }
+
+  #startLater(argv: readonly string[]): void {
+    if (this.#isClosed) return;
+    const timer = setTimeout(() => {
+      this.#restarts.delete(timer);
+      this.#start(argv);
+    }, RESTART_MS);
+    this.#restarts.add(timer);
   }
 }

@@ -1,5 +1,6 @@
 import { assertEquals } from "../tests/assert.ts";
-import { type HostChange, parseChange } from "./host_changes.ts";
+import { FakeExec } from "./fake_exec.ts";
+import { type HostChange, HostChanges, parseChange } from "./host_changes.ts";
 
 Deno.test("parseChange: who changed nft rules", () => {
   const cases: [string, HostChange | undefined][] = [
@@ -20,4 +21,24 @@ Deno.test("parseChange: who changed nft rules", () => {
     ["", undefined],
   ];
   for (const [line, change] of cases) assertEquals(parseChange(line, 7873), change, line);
+});
+
+Deno.test("HostChanges: a child that cannot be started is tried again, until it is closed", async () => {
+  const again = Promise.withResolvers<void>();
+  let started = 0, refused = 0;
+  const exec = new FakeExec();
+  exec.watch = () => {
+    if (started === 1 && refused === 0) {
+      refused++;
+      throw new Error("Too many open files (os error 24)");
+    }
+    started++;
+    if (started === 2) again.resolve();
+    const ended = started === 1 ? Promise.resolve("SIGKILL") : new Promise<string>(() => {});
+    return { ended, close: () => Promise.resolve() };
+  };
+  const changes = new HostChanges({ exec, rules: false, table: 7873, onChange: () => {} });
+  await again.promise;
+  await changes.close();
+  assertEquals([started, refused], [2, 1]);
 });
