@@ -12,12 +12,19 @@
  *
  * @module
  */
-import type { Backend, Difference, RuleCounter, ToolCommand } from "./backend.ts";
+import {
+  type Backend,
+  type Difference,
+  type RuleCounter,
+  SUCCESSOR_CODE,
+  type ToolCommand,
+} from "./backend.ts";
 import type { BackendOptions } from "./backend_options.ts";
 import type { PlanIssue } from "./check_plan.ts";
 import type { ExecResult } from "./exec.ts";
 import { isLiving } from "./living_process.ts";
 import { compareElements, compareTable } from "./nft_differences.ts";
+import { nftLimits } from "./nft_limits.ts";
 import { CGROUP_ROOT } from "./nft_matches.ts";
 import { nftChains, setsAskedFor } from "./nft_rules.ts";
 import {
@@ -43,7 +50,6 @@ import {
   type TableListing,
   tableState,
 } from "./table_listing.ts";
-import type { OldSysctl } from "./sysctls.ts";
 
 /** A predecessor that was killed this moment still has its table: nft ends a few milliseconds after it. */
 const HOLDER_ATTEMPTS = 6;
@@ -58,7 +64,6 @@ const ELEMENTS_TIME_PART = 20;
 export class NftBackend implements Backend {
   readonly name = "nft";
   readonly #options: BackendOptions;
-  #sysctls: readonly OldSysctl[];
   #session: OwnerSession | undefined;
   #lost = Promise.withResolvers<string>();
   /** Sets whose elements were put there, or seen to be right, by this process. */
@@ -69,23 +74,11 @@ export class NftBackend implements Backend {
 
   constructor(options: BackendOptions) {
     this.#options = options;
-    this.#sysctls = options.sysctls;
   }
 
   /** Resolves with the reason when the process that owns the table has ended although nobody closed it. */
   get lost(): Promise<string> {
     return this.#lost.promise;
-  }
-
-  /** From the next `load` on the table notes these as what has to be put back. */
-  noteSysctls(sysctls: readonly OldSysctl[]): void {
-    this.#sysctls = sysctls;
-  }
-
-  /** What the table says of itself; undefined when there is none of ours. @throws {RuleApplyError} of stage verify. */
-  async readState(): Promise<RulesState | undefined> {
-    const table = await this.#read("verify");
-    return table !== undefined && isOurs(table) ? tableState(table) : undefined;
   }
 
   /**
@@ -107,8 +100,8 @@ export class NftBackend implements Backend {
     if (said !== undefined) throw await this.#refusal("apply", said);
   }
 
-  unsupported(_plan: Plan): PlanIssue[] {
-    return [];
+  unsupported(plan: Plan): PlanIssue[] {
+    return nftLimits(plan, this.#options.hold);
   }
 
   render(plan: Plan, phase: Phase): string {
@@ -139,7 +132,7 @@ export class NftBackend implements Backend {
       hash: planHash(plan, phase),
       onProxyDown: plan.intent.onProxyDown,
       by: this.#options.by,
-      sysctls: this.#sysctls,
+      sysctls: this.#options.sysctls,
     };
     const said = await this.#transact(renderSwitch(this.#options, found, plan, phase, state));
     if (said !== undefined) throw await this.#refusal("apply", explain(plan, said));
@@ -219,9 +212,8 @@ export class NftBackend implements Backend {
       : ` by ${by}[ "]`;
     // Of a listing of the whole ruleset, for the reason that table_listing.ts has.
     return `table=$(nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p'); ` +
-      `[ -z "$table" ] || { echo "$table" | grep -qE ${
-        shellWord(ours)
-      } && nft delete table inet ${tableName}; }`;
+      `[ -z "$table" ] || if echo "$table" | grep -qE ${shellWord(ours)}; ` +
+      `then nft delete table inet ${tableName}; else (exit ${SUCCESSOR_CODE}); fi`;
   }
 
   /** Lets go of an owned table, which then is gone with all that is in it. Plain rules stay. */
@@ -252,7 +244,7 @@ export class NftBackend implements Backend {
       hash: undefined,
       onProxyDown: "open",
       by: this.#options.by,
-      sysctls: this.#sysctls,
+      sysctls: this.#options.sysctls,
     };
   }
 
