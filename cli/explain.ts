@@ -28,6 +28,7 @@ export async function explain(values: ExplainValues, operands: readonly string[]
   const plan = await planFor(config);
   requireInterface(config, packet.way.interface, packet.way.kind === "arriving" ? "--in" : "--out");
   const host = await readPacketHost(new HostExec(), values.proxy);
+  requireForeignSource(packet, host);
   const evaluation = evaluate(plan, packet, host);
   const explanation = putIntoWords(plan, packet, host, evaluation);
   if (!values.json) console.log(renderExplanation(explanation));
@@ -57,6 +58,19 @@ function requireInterface(config: RunConfig, name: string, path: "--in" | "--out
     wanted: `an interface of this network namespace (it has ${
       existing.join(", ")
     }), or one that the flags name`,
+  }]);
+}
+
+/** Between our first rules and our last the kernel would drop it, so no rule decides what becomes of it. */
+function requireForeignSource({ family, source, way }: Packet, { addresses }: PacketHost): void {
+  if (way.kind !== "arriving" || way.interface === "lo" || family === 6) return;
+  if (!source.startsWith("127.") && !addresses.some((text) => text.split("/")[0] === source)) return;
+  throw new ConfigError([{
+    path: "SRC, --in",
+    found: `${source}, an address of this host, and ${way.interface}`,
+    wanted: "another host's address, or --out for what this host sends",
+    hint:
+      "the kernel drops what comes in under one of its own addresses (a martian source), whatever the rules say",
   }]);
 }
 

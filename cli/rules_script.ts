@@ -56,9 +56,9 @@ export function renderScript(plan: Plan, backend: Backend): string {
       } | sed -n 's|.*[ "]${key}=\\([^ "]*\\).*|\\1|p' | head -n 1; }`
     ),
     "",
-    "remove() {",
+    "remove() (",
     backend.removeScript(),
-    "}",
+    ")",
     "",
     "apply() {",
     "require_free",

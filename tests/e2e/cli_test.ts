@@ -146,6 +146,10 @@ Deno.test("other commands: what would be ignored is refused, and in the order in
       ["explain"],
       "pellucid explain: arguments: nothing found, SRC[:PORT] DST:PORT tcp|udp, or SRC DST icmp wanted",
     ],
+    [
+      ["explain", "127.0.0.1", "192.0.2.2:443", "tcp", "--from", "eth9", "--in", "eth9"],
+      "SRC, --in: 127.0.0.1, an address of this host, and eth9 found",
+    ],
     [[...packet, "--in", "nosuch0"], "--in: nosuch0 found, an interface of this network namespace (it has "],
     [
       [...packet, "--out", "nosuch0"],
