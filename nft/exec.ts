@@ -66,7 +66,7 @@ const OUTPUT_GRACE_MS = 500;
 const UNTIL_INPUT_ENDS = [
   "sh",
   "-c",
-  'trap "" HUP INT TERM; exec 3<&0; "$@" 3<&- & child=$!; ' +
+  'trap "" HUP INT QUIT TERM USR1 USR2 PIPE ALRM; exec 3<&0; "$@" 3<&- & child=$!; ' +
   '{ cat <&3; kill -KILL "$child"; } >/dev/null 2>&1 & killer=$!; exec 3<&-; ' +
   // By then the number may be another process's.
   'wait "$child"; code=$?; kill -KILL "$killer"; exit "$code"',

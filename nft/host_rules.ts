@@ -75,11 +75,7 @@ export class HostRules implements AppliedRules {
     let loaded = false;
     try {
       if (watch !== undefined) {
-        // Routes and settings stay when the rules are a successor's by then: the first script fails.
-        this.#watchdog = await Watchdog.open(
-          exec,
-          `${subshell(backend.removeScript())} && ${subshell(watch)}`,
-        );
+        this.#watchdog = await Watchdog.open(exec, backend.removeScript(), watch);
       }
       loaded = true;
       await this.#claim();
@@ -228,8 +224,4 @@ export class HostRules implements AppliedRules {
     this.#turn = turn.catch(() => {});
     return turn;
   }
-}
-
-function subshell(script: string): string {
-  return `(\n${script}\n)`;
 }

@@ -18,7 +18,7 @@ import type { Exec, ExecSession } from "./exec.ts";
 const COMMAND = [
   "sh",
   "-c",
-  'trap "" HUP INT TERM; HOME=/dev/null nft -i; ' +
+  'trap "" HUP INT QUIT TERM USR1 USR2 PIPE ALRM; HOME=/dev/null nft -i; ' +
   'nft -t list ruleset inet 2>/dev/null | grep -qF "table inet $1 {" || eval "$2" >/dev/null 2>&1',
   "sh",
 ];

@@ -4,40 +4,58 @@
  *
  * @module
  */
+import { SUCCESSOR_CODE } from "./backend.ts";
 import type { Exec, ExecSession, Reply } from "./exec.ts";
 import { RuleApplyError } from "./rule_apply_error.ts";
 
 /** A watchdog that died is started again at once, but not in a loop that does nothing else. */
 const RESTART_MS = 200;
+/** A second apart. */
+const REMOVE_ATTEMPTS = 60;
 
 /**
- * Signals that a terminal or service manager sends to all of a process's children are not our end.
- * The first argument is the script.
+ * Signals that a service manager or an operator sends to all of a process's children are not our end.
+ *
+ * The removal may fail for a while: another program may hold the lock of iptables.
+ *
+ * Arguments: the removal, and what is to be run after it.
  */
 const WATCH = [
   "sh",
   "-c",
-  'trap "" HUP INT TERM; while read -r line; do [ "$line" != "done" ] || exit 0; echo "$line"; done; ' +
-  'eval "$1" >/dev/null 2>&1',
+  [
+    'trap "" HUP INT QUIT TERM USR1 USR2 PIPE ALRM',
+    'while read -r line; do [ "$line" != "done" ] || exit 0; echo "$line"; done',
+    "exec >/dev/null 2>&1; attempt=1",
+    'until (eval "$1"); do',
+    `[ "$?" != ${SUCCESSOR_CODE} ] && [ "$attempt" -lt ${REMOVE_ATTEMPTS} ] || exit 1`,
+    "attempt=$((attempt + 1)); sleep 1",
+    "done",
+    'eval "$2"',
+  ].join("\n"),
   "sh",
 ];
 
 /** A shell that outlives us just long enough. */
 export class Watchdog {
   readonly #exec: Exec;
-  readonly #script: string;
+  readonly #scripts: readonly [removal: string, afterwards: string];
   #session: ExecSession;
   #isOver = false;
 
-  private constructor(exec: Exec, script: string) {
+  private constructor(exec: Exec, removal: string, afterwards: string) {
     this.#exec = exec;
-    this.#script = script;
+    this.#scripts = [removal, afterwards];
     this.#session = this.#start();
   }
 
-  /** @param script what is to be run when this process has ended without {@linkcode close}. */
-  static async open(exec: Exec, script: string): Promise<Watchdog> {
-    const watchdog = new Watchdog(exec, script);
+  /**
+   * @param removal a backend's `removeScript`: run when this process has ended without {@linkcode close}, until it
+   *   succeeds.
+   * @param afterwards run then, but not where the rules are a successor's, whose are the routes as well.
+   */
+  static async open(exec: Exec, removal: string, afterwards: string): Promise<Watchdog> {
+    const watchdog = new Watchdog(exec, removal, afterwards);
     // Rules that nobody would take away must not be there before it listens.
     const isReady = ({ stdout }: Reply) => stdout.includes("ready");
     const reply = await watchdog.#session.exchange("ready", isReady);
@@ -58,11 +76,21 @@ export class Watchdog {
   }
 
   #start(): ExecSession {
-    const session = this.#exec.open([...WATCH, this.#script]);
-    session.ended.then(async () => {
-      await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
-      if (!this.#isOver) this.#session = this.#start();
-    });
+    const session = this.#exec.open([...WATCH, ...this.#scripts]);
+    session.ended.then(() => this.#restart());
     return session;
+  }
+
+  async #restart(): Promise<void> {
+    for (;;) {
+      await new Promise((resolve) => setTimeout(resolve, RESTART_MS));
+      if (this.#isOver) return;
+      try {
+        this.#session = this.#start();
+        return;
+      } catch {
+        // No process can be started for the moment: there may be no file descriptors left.
+      }
+    }
   }
 }

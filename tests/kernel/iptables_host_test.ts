@@ -116,6 +116,7 @@ for (const flavour of FLAVOURS) {
         const left = (await savedRules(gateway)).split("\n").filter((line) => line.includes("pellucid_"));
         assertEquals(left, [`:${chain} -`, `-A OUTPUT -j ${chain}`, `-A THEIRS -p tcp -g ${chain}`]);
         assertEquals(await ipsetNames(gateway), []);
+        await gateway.output([program, "-t", "nat", "-D", "OUTPUT", "-j", chain]);
       }
     },
   );
