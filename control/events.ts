@@ -10,7 +10,7 @@ import type { CounterName } from "../dataplane/stats.ts";
 import type { Protocol } from "../net/mod.ts";
 
 /** What one of a pod's listeners takes. */
-interface ReadyLeg {
+export interface ReadyLeg {
   readonly direction: "inbound" | "outbound";
   readonly mode: "tproxy" | "redirect";
   readonly port: number;
@@ -67,7 +67,14 @@ export interface AppEvents {
   /** Something failed. After `ready` the proxy carries on as far as it can. */
   error: { code: string; message: string; hint?: string };
   /** Something the user should know. */
-  warning: { code: string; message: string; hint?: string; worker?: number };
+  warning: {
+    code: string;
+    message: string;
+    hint?: string;
+    worker?: number;
+    /** Of what is tried again by itself. */
+    retryMs?: number;
+  };
   /** A worker ended by itself, and its connections with it. The others carry on. */
   "worker-died": {
     worker: number;

@@ -51,6 +51,10 @@ export class RuleGuard {
   /** Since when they could not be put back. */
   #lostAt: number | undefined;
   #isHolderLost = false;
+  /** Another plan that could not be put in place: when it is tried again, and what was said last. */
+  #replanBackOff = new BackOff();
+  #replanAt = Infinity;
+  #replanSaid = "";
   #isDraining = false;
   #isClosed = false;
 
@@ -145,20 +149,38 @@ export class RuleGuard {
 
   async #replan(): Promise<void> {
     const { planner, rules, emit } = this.#parts;
+    const retries = performance.now() >= this.#replanAt;
+    if (retries) this.#replanAt = Infinity;
     try {
-      const change = await planner.readChange();
-      if (change === undefined || this.#isClosed) return;
-      await rules.replace(change.plan);
-      emit({ event: "rules-replaced", message: change.why });
+      const change = await planner.readChange(retries);
+      if (change !== undefined && !this.#isClosed) {
+        await rules.replace(change.plan);
+        planner.accept(change);
+        emit({ event: "rules-replaced", message: change.why });
+      }
+      if (planner.isPending) return;
+      this.#replanBackOff = new BackOff();
+      this.#replanAt = Infinity;
+      this.#replanSaid = "";
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      emit({
-        event: "warning",
-        code: "rules-not-replaced",
-        message: `rules stay as they were: ${message}`,
-        hint: "they are made anew when interfaces or lists change again",
-      });
+      this.#reportNotReplaced(error instanceof Error ? error.message : String(error));
     }
+  }
+
+  /** Tried again in a while, and said once: what keeps failing fails in the same way. */
+  #reportNotReplaced(said: string): void {
+    const retryMs = this.#replanBackOff.next(0);
+    this.#replanAt = performance.now() + retryMs;
+    this.#sourcesAt = Math.min(this.#sourcesAt, this.#replanAt);
+    if (said === this.#replanSaid) return;
+    this.#replanSaid = said;
+    this.#parts.emit({
+      event: "warning",
+      code: "rules-not-replaced",
+      message: `rules stay as they were: ${said}`,
+      hint: "they are made anew as soon as that is possible",
+      retryMs,
+    });
   }
 
   #noteChange({ what, by }: HostChange): void {
