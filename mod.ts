@@ -27,6 +27,7 @@ export {
   type FlowEnd,
   type Interception,
   planFor,
+  type ReadyLeg,
   StartError,
   type StartErrorCode,
 } from "./control/mod.ts";
@@ -36,6 +37,7 @@ export {
   checkPlan,
   DEFAULT_KERNEL_NUMBERS,
   type Hold,
+  type OldSysctl,
   type PlanIssue,
   renderNft,
   renderRoutes,

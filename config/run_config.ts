@@ -22,7 +22,7 @@ export type SourceMode = "own" | "keep";
 /** Who puts the rules in place: we do, with the tool that suits the host or the one that is named, or somebody else. */
 export type RulesMode = "auto" | "nft" | "iptables" | "iptables-legacy" | "none";
 /** While no proxy listens: traffic flows as if we had never been there, or is dropped. */
-type DownPolicy = "open" | "closed";
+export type DownPolicy = "open" | "closed";
 /** How log lines look. */
 export type LogFormat = "text" | "json";
 /** The least severe log line that is shown. */

@@ -11,8 +11,11 @@ import type { Protocol } from "../net/mod.ts";
 
 /** What one of a pod's listeners takes. */
 export interface ReadyLeg {
+  /** Connections to the pod, or from it. */
   readonly direction: "inbound" | "outbound";
+  /** How they are intercepted. */
   readonly mode: "tproxy" | "redirect";
+  /** On every address. */
   readonly port: number;
   /** Whether it answers name queries; UDP ones reach the same port. */
   readonly dns: boolean;

@@ -13,6 +13,7 @@ import { COMMENT_BYTES } from "./check_plan.ts";
 import { contentHash } from "./content_hash.ts";
 import { type NftChain, nftChains, setsAskedFor } from "./nft_rules.ts";
 import type { AddressSet, Phase, Plan } from "./plan.ts";
+import type { OldSysctl } from "./sysctls.ts";
 import { COMMENT_PREFIX, formatState, type RulesState, splitState } from "./state_comment.ts";
 
 /** The comment of every table of ours. */
@@ -28,7 +29,7 @@ export function renderNft(
   plan: Plan,
   phase: Phase,
   hold: Hold,
-  sysctls: RulesState["sysctls"] = [],
+  sysctls: readonly OldSysctl[] = [],
 ): string {
   if (plan.chains.length === 0) return "";
   const name = plan.intent.tableName;
