@@ -15,6 +15,7 @@ import { shellWord } from "./shell_word.ts";
 export interface OldSysctl {
   /** Below /proc/sys. */
   readonly key: string;
+  /** As the kernel prints it. */
   readonly value: string;
 }
 
