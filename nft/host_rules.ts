@@ -11,6 +11,7 @@ import { checkPlan } from "./check_plan.ts";
 import type { Exec } from "./exec.ts";
 import type { Phase, Plan } from "./plan.ts";
 import { addMissingRoutes, removeOtherRoutes, removeRoutes, type Undo } from "./put_routes.ts";
+import { requireInPlace } from "./require_in_place.ts";
 import { RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
 import { applySysctls, type OldSysctl, restoreSysctls } from "./sysctls.ts";
 import { forgetTakenFlows } from "./taken_flows.ts";
@@ -213,9 +214,7 @@ export class HostRules implements AppliedRules {
 
   async #requireInPlace(): Promise<void> {
     const { backend, exec } = this.#options;
-    const differences = await verifyPlan(this.#plan, backend, exec, this.#phase);
-    if (differences.length === 0) return;
-    throw new RuleApplyError("verify", differences.map((difference) => difference.message).join("; "));
+    await requireInPlace(this.#plan, backend, exec, this.#phase);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

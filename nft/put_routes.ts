@@ -10,7 +10,7 @@ import type { Exec } from "./exec.ts";
 import type { Plan } from "./plan.ts";
 import { renderIpRule, renderLocalRoute, type RouteCommand } from "./render_route.ts";
 import { ipRuleKey, type RouteEntry, routeKey } from "./route_listing.ts";
-import { type ApplyStage, RuleApplyError } from "./rule_apply_error.ts";
+import { RuleApplyError } from "./rule_apply_error.ts";
 import { readPlanEntries } from "./verify.ts";
 
 /** Commands that take back what was done, in the order in which it was done. */
@@ -25,7 +25,8 @@ export async function addMissingRoutes(plan: Plan, exec: Exec, undo: Undo = []):
   const present = new Set((await readPlanEntries(plan, exec)).map(({ key }) => key));
   for (const [key, command] of wantedRoutes(plan)) {
     if (present.has(key)) continue;
-    await runOrThrow(command.argv, exec, "apply");
+    const result = await exec.run(command.argv);
+    if (result.code !== 0) throw new RuleApplyError("apply", command.argv.join(" "), result.stderr);
     undo.push(command.undo);
   }
 }
@@ -35,7 +36,11 @@ export async function removeOtherRoutes(plan: Plan, exec: Exec, undo: Undo = [])
   const wanted = wantedRoutes(plan);
   for (const entry of await readPlanEntries(plan, exec)) {
     if (wanted.has(entry.key)) continue;
-    await runOrThrow(entry.remove, exec, "apply");
+    const result = await exec.run(entry.remove);
+    // A dead predecessor's shell may have been quicker.
+    if (result.code !== 0 && (await readPlanEntries(plan, exec)).some(({ key }) => key === entry.key)) {
+      throw new RuleApplyError("apply", entry.remove.join(" "), result.stderr);
+    }
     undo.push(entry.restore);
   }
 }
@@ -55,9 +60,4 @@ function wantedRoutes(plan: Plan): Map<RouteEntry["key"], RouteCommand> {
     ...plan.routes.map((route) => [routeKey(route), renderLocalRoute(route)] as const),
     ...plan.ipRules.map((rule) => [ipRuleKey(rule), renderIpRule(rule)] as const),
   ]);
-}
-
-async function runOrThrow(argv: readonly string[], exec: Exec, stage: ApplyStage): Promise<void> {
-  const result = await exec.run(argv);
-  if (result.code !== 0) throw new RuleApplyError(stage, argv.join(" "), result.stderr);
 }
