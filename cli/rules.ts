@@ -5,6 +5,7 @@
  */
 import {
   choose,
+  chooseInPlace,
   describeRules,
   explainRuleFailure,
   planFor,
@@ -62,14 +63,14 @@ function textBackend({ format, rules }: RenderValues): BackendName {
 
 /** The script for these flags, by the tool that they name or that suits the host. */
 export async function scriptFor(values: InterceptionValues): Promise<string> {
-  const { plan, backend, exec, host } = await inspect(values);
+  const { plan, backend, exec, host } = await inspect(values, choose);
   const here = planForHost(plan, host);
   return renderScript(here, keptBackend(backend, plan, exec, host.ipv6, notedByScript(here)));
 }
 
 /** Applies the plan so that it outlives this process. */
 export async function apply(values: InterceptionValues): Promise<ExitCode> {
-  const { plan, host, exec, backend } = await inspect(values);
+  const { plan, host, exec, backend } = await inspect(values, chooseInPlace);
   requireHost(plan, host, backend);
   await explained(applyPlan(plan, { exec, host, backend, keep: "kept" }));
   console.log(`${describeRules(backend, plan.intent.tableName)} and routes are in place`);
@@ -78,7 +79,7 @@ export async function apply(values: InterceptionValues): Promise<ExitCode> {
 
 /** Prints what differs, if anything. */
 export async function verify(values: InterceptionValues): Promise<ExitCode> {
-  const { plan, host, exec, backend } = await inspect(values);
+  const { plan, host, exec, backend } = await inspect(values, chooseInPlace);
   requireHost(plan, host, backend);
   const tool = keptBackend(backend, plan, exec, host.ipv6);
   const differences = await explained(verifyPlan(planForHost(plan, host), tool, exec));
@@ -95,7 +96,7 @@ export async function verify(values: InterceptionValues): Promise<ExitCode> {
 export async function counters(
   values: InterceptionValues & FlagValues<typeof COUNTERS_FLAGS>,
 ): Promise<ExitCode> {
-  const { plan, host, exec, backend } = await inspect(values);
+  const { plan, host, exec, backend } = await inspect(values, chooseInPlace);
   const here = planForHost(plan, host);
   for (const counter of await countersOf(keptBackend(backend, plan, exec, host.ipv6), here)) {
     const { chain, rule, packets, bytes } = counter;
@@ -133,12 +134,12 @@ export async function cleanUp(values: FlagValues<typeof CLEANUP_FLAGS>): Promise
   return EXIT.ok;
 }
 
-async function inspect(values: InterceptionValues): Promise<Subject> {
+async function inspect(values: InterceptionValues, chooseTool: typeof choose): Promise<Subject> {
   const config = interceptionConfig(values);
   const plan = await planFor(config);
   const exec = new HostExec();
   const host = await detectHost(exec);
-  const { backend } = await choose(config, plan, host, exec);
+  const { backend } = await chooseTool(config, plan, host, exec);
   return { plan, host, exec, backend };
 }
 

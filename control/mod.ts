@@ -18,6 +18,6 @@ export { type Log, type LogOptions, openLog, writeStderrLine } from "./log.ts";
 export { checkedPlan, planFor } from "./plan_for.ts";
 export { type IntentSources, intentSources, resolveIntent } from "./resolve_intent.ts";
 export { explainRuleFailure, requireHost } from "./rule_failure.ts";
-export { choose, describeRules } from "./rule_interception.ts";
+export { choose, chooseInPlace, describeRules } from "./rule_interception.ts";
 export { onStopSignals } from "./signals.ts";
 export { StartError, type StartErrorCode } from "./start_error.ts";

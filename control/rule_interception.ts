@@ -12,6 +12,7 @@ import {
   chooseBackend,
   detectHost,
   type Exec,
+  findBackendInPlace,
   HostExec,
   type HostFacts,
   missingAddresses,
@@ -121,6 +122,18 @@ export async function choose(
   const { rules } = config;
   if (rules === "auto" || rules === "none") return await chooseBackend(plan, host, exec);
   return { backend: rules, reason: `${rules}: asked for` };
+}
+
+/** The same for who works on rules that are there: where none is named, the tool that they were made by. */
+export async function chooseInPlace(
+  config: RunConfig,
+  plan: Plan,
+  host: HostFacts,
+  exec: Exec,
+): Promise<BackendChoice> {
+  const isOpen = config.rules === "auto" || config.rules === "none";
+  return (isOpen ? await findBackendInPlace(plan, exec) : undefined) ??
+    await choose(config, plan, host, exec);
 }
 
 /** Rules of a backend as people find them on the host. */

@@ -8,9 +8,11 @@
  * @module
  */
 import type { BackendName } from "./backend.ts";
+import type { FoundRules } from "./backend_options.ts";
 import { findingsAgainst, type HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import { findIptables, type IptablesName } from "./iptables_programs.ts";
+import { BACKENDS, findRules } from "./open_backend.ts";
 import type { Plan } from "./plan.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
 
@@ -46,6 +48,28 @@ export async function chooseBackend(plan: Plan, host: HostFacts, exec: Exec): Pr
     return { backend, reason: `${backend}: ${why}, and ${backend} ${use} here` };
   }
   return { backend: "nft", reason: `nft: nothing works here (${why}; no iptables that does)` };
+}
+
+/** The backend by which rules of ours are there under the plan's name, whoever put them there; undefined: by none. */
+export async function findBackendInPlace(plan: Plan, exec: Exec): Promise<BackendChoice | undefined> {
+  const { tableName } = plan.intent;
+  for (const backend of BACKENDS) {
+    const found = await readFound(backend, exec);
+    if (!found.some((rules) => rules.hasRules && rules.tableName === tableName)) continue;
+    return { backend, reason: `${backend}: rules of ours are there by it` };
+  }
+  return undefined;
+}
+
+/** What a tool that does not work cannot tell is not in place by it. */
+async function readFound(backend: BackendName, exec: Exec): Promise<FoundRules[]> {
+  try {
+    const found = await findRules(backend, exec);
+    return Array.isArray(found) ? found : [];
+  } catch (error) {
+    if (isRuleApplyError(error)) return [];
+    throw error;
+  }
 }
 
 async function hasNftRules(exec: Exec): Promise<boolean> {

@@ -7,7 +7,7 @@
 export * from "./apply.ts";
 export * from "./build_plan.ts";
 export { checkPlan, type PlanIssue } from "./check_plan.ts";
-export { type BackendChoice, chooseBackend } from "./choose_backend.ts";
+export { type BackendChoice, chooseBackend, findBackendInPlace } from "./choose_backend.ts";
 export * from "./cleanup.ts";
 export * from "./detect.ts";
 export * from "./exec.ts";

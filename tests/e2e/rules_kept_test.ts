@@ -111,3 +111,21 @@ labTest(
       assertEquals(await rules("cleanup"), { code: 0, stdout: "nothing of ours was found\n" });
     }),
 );
+
+labTest(
+  "rules: verify, counters and apply without --rules go by the tool that made what is there",
+  () =>
+    inGateway(async (gateway) => {
+      const rules = async (...args: string[]) => {
+        const command = gateway.deno(MAIN, ["rules", ...args]);
+        const { code } = await command.wait(EVENT_TIMEOUT_MS);
+        return { code, stdout: command.stdout.text() };
+      };
+      assertEquals((await rules("apply", "--from", "lan0", "--rules", "iptables")).code, 0);
+      const place = { code: 0, stdout: "iptables chains pellucid_* and routes are in place\n" };
+      assertEquals(await rules("apply", "--from", "lan0"), place);
+      assertEquals(await rules("verify", "--from", "lan0"), { code: 0, stdout: "everything is in place\n" });
+      assertEquals((await rules("counters", "--from", "lan0")).code, 0);
+      assertEquals((await rules("cleanup")).code, 0);
+    }),
+);

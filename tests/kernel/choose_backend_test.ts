@@ -1,7 +1,7 @@
 /**
  * Which backend is taken on hosts that have rules already, and on hosts where a program is missing.
  */
-import { chooseBackend, detectHost, type Exec } from "../../nft/mod.ts";
+import { applyPlan, chooseBackend, detectHost, type Exec, findBackendInPlace } from "../../nft/mod.ts";
 import { assertEquals } from "../assert.ts";
 import { gatewayLab, labTest } from "../lab/mod.ts";
 import { gatewayPlan, labExec } from "./nft_lab.ts";
@@ -79,3 +79,19 @@ for (const { name, setup, missing, wanted } of CASES) {
     assertEquals(reason, wanted);
   });
 }
+
+labTest("choose: what is in place, by whichever tool, under the plan's name", async () => {
+  await using lab = await gatewayLab();
+  const exec = labExec(lab.host("gateway"));
+  const host = await detectHost(exec);
+  const plan = gatewayPlan();
+  assertEquals(await findBackendInPlace(plan, exec), undefined);
+  for (const backend of ["iptables-legacy", "iptables", "nft"] as const) {
+    const rules = await applyPlan(plan, { exec, host, backend, keep: "kept" });
+    const reason = `${backend}: rules of ours are there by it`;
+    assertEquals(await findBackendInPlace(plan, exec), { backend, reason });
+    const other = { ...plan, intent: { ...plan.intent, tableName: "other" } };
+    assertEquals(await findBackendInPlace(other, exec), undefined);
+    await rules.revert({ force: true });
+  }
+});
