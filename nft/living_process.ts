@@ -11,11 +11,28 @@ export function ownProcess(): string {
   return `${Deno.pid}/${startTime(Deno.readTextFileSync("/proc/self/stat"))}`;
 }
 
-/** Whether the process of that name still runs, in the process namespace that `exec` runs programs in. */
+/**
+ * Whether the process of that name still runs, as far as the process namespace that `exec` runs programs in can see:
+ * so the host sees what runs in a container. A container does not see its siblings, and must not take one that was
+ * there before it for living, or none would start again.
+ */
 export async function isLiving(process: string, exec: Exec): Promise<boolean> {
   const [pid, start] = process.split("/");
-  const stat = await exec.run(["cat", `/proc/${pid}/stat`]);
-  return stat.code === 0 && startTime(stat.stdout) === start;
+  const hasStarted = async (path: string) => {
+    const stat = await exec.run(["cat", path]);
+    return stat.code === 0 && startTime(stat.stdout) === start;
+  };
+  if (await hasStarted(`/proc/${pid}/stat`)) return true;
+  // The last number is what it has in its own namespace; when it started is the same in all.
+  // deno-fmt-ignore
+  const { stdout } = await exec.run([
+    "find", "/proc", "-maxdepth", "2", "-path", "/proc/[0-9]*/status",
+    "-exec", "grep", "-lsE", `^NSpid:.*[[:space:]]${pid}$`, "{}", "+",
+  ]);
+  for (const path of stdout.split("\n")) {
+    if (path !== "" && await hasStarted(path.replace(/status$/, "stat"))) return true;
+  }
+  return false;
 }
 
 /** Its second field is a program's name in parentheses, which may hold anything. */
