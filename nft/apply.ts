@@ -1,7 +1,8 @@
 /**
  * Applies a plan, keeps it or changes it while it is in place, and takes it away again.
  *
- * Goals: after a failure nothing of it is left; a predecessor that was killed is no obstacle; what belongs to
+ * Goals: after a failure nothing of it is left, and rules that are to outlive every process are as they were, or
+ * replaced by others that are; a predecessor that was killed is no obstacle; what belongs to
  * another live process is never touched; applying what is in place changes nothing; and no packet meets the rules
  * of one plan with the routes of another.
  *
@@ -49,6 +50,8 @@ export interface AppliedRules extends AsyncDisposable {
    * @throws {RuleApplyError} when it cannot be put back.
    */
   heal(): Promise<Difference[]>;
+  /** Whether {@linkcode heal} would put back sets whose changes nobody announces: to be asked each second. */
+  haveWrongSets(): Promise<boolean>;
   /** Every rule of the plan in order. @throws {RuleApplyError} of stage verify. */
   counters(): Promise<RuleCounter[]>;
   /**
@@ -72,7 +75,8 @@ export interface ApplyOptions {
 /**
  * Puts `plan` in place.
  *
- * @throws {RuleApplyError} with the stage that failed; whatever had been done is undone.
+ * @throws {RuleApplyError} with the stage that failed; whatever had been done is undone, unless rules that were to
+ *   stay have been replaced by these, which are to stay as well.
  */
 export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<AppliedRules> {
   const { exec, host, keep } = options;
@@ -110,7 +114,13 @@ export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<Appl
   const others = before.filter((found) =>
     found.backend !== options.backend && (found.hasRules || options.backend === "nft")
   );
-  await rules.apply(before.some(({ hasRules }) => hasRules), others);
+  const withRules = before.filter(({ hasRules }) => hasRules);
+  await rules.apply({
+    hadRules: withRules.length > 0,
+    isSameBackend: withRules.some((found) => found.backend === options.backend),
+    stays: withRules.some((found) => found.isKept || found.isClosed || !endsWithUs),
+    others,
+  });
   return rules;
 }
 

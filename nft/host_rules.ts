@@ -13,7 +13,7 @@ import type { Phase, Plan } from "./plan.ts";
 import { addMissingRoutes, removeOtherRoutes, removeRoutes, type Undo } from "./put_routes.ts";
 import { requireInPlace } from "./require_in_place.ts";
 import { RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
-import { applySysctls, type OldSysctl, restoreSysctls } from "./sysctls.ts";
+import { applySysctls, type OldSysctl, readOldSysctls, restoreSysctls } from "./sysctls.ts";
 import { forgetTakenFlows } from "./taken_flows.ts";
 import { verifyPlan } from "./verify.ts";
 import { Watchdog } from "./watchdog.ts";
@@ -33,6 +33,20 @@ export interface HostRulesOptions {
   /** The rules outlive us by intent. */
   readonly stays: boolean;
 }
+
+/** What was there before us under the same name. */
+export interface Predecessor {
+  readonly hadRules: boolean;
+  /** Its rules are by this backend. */
+  readonly isSameBackend: boolean;
+  /** Its rules are to be there without a process: they are kept, or drop what they would intercept. */
+  readonly stays: boolean;
+  /** What it left by other backends. */
+  readonly others: readonly FoundRules[];
+}
+
+/** What has been begun to change; `rules`: they are in place. */
+type Progress = "nothing" | "claim" | "rules";
 
 const NEVER = new Promise<never>(() => {});
 
@@ -69,36 +83,70 @@ export class HostRules implements AppliedRules {
     return this.#options.backend.lost ?? NEVER;
   }
 
-  /** @param others what a predecessor left by other backends: it goes when ours is in place. */
-  async apply(hadRules: boolean, others: readonly FoundRules[]): Promise<void> {
-    const { backend, exec, watch, sysctls } = this.#options;
+  /**
+   * What a predecessor left by other backends goes when ours is in place. A failure takes back what was done here, and
+   * what a predecessor left without a purpose; rules that are to stay whoever ends are there after it as before it, or
+   * have been replaced by ours that are to stay.
+   */
+  async apply(predecessor: Predecessor): Promise<void> {
+    const { exec } = this.#options;
     const undo: Undo = [];
-    let loaded = false;
+    // What the settings are put back to one day may be older than what the predecessor's rules need.
+    const settings = predecessor.stays ? await readOldSysctls(this.#plan.sysctls, [], exec) : [];
+    const progress = { reached: "nothing" as Progress };
     try {
-      if (watch !== undefined) {
-        this.#watchdog = await Watchdog.open(exec, backend.removeScript(), watch);
-      }
-      loaded = true;
-      await this.#claim();
-      await applySysctls(this.#plan.sysctls, exec);
-      await addMissingRoutes(this.#plan, exec, undo);
-      await this.#load();
-      for (const other of others) await this.#removeOther(other);
-      await removeOtherRoutes(this.#plan, exec, undo);
-      await this.#requireInPlace();
+      await this.#putInPlace(predecessor, undo, progress);
     } catch (error) {
       this.#reverted = true;
       // Whoever got the better of us uses the same routes.
       if (!(error instanceof TableHeldError)) {
-        if (loaded) await backend.remove();
-        // What a killed predecessor left without rules counts as done by us.
-        if (hadRules) { for (const argv of undo.reverse()) await exec.run(argv); }
-        else await removeRoutes(this.#plan, exec);
-        await restoreSysctls(sysctls, exec);
+        if (predecessor.stays && this.#isPredecessorInPlace(progress.reached)) {
+          if (progress.reached !== "nothing" && !predecessor.isSameBackend) {
+            await this.#options.backend.remove();
+          }
+          await runAll(undo.reverse(), exec);
+          await restoreSysctls(settings, exec);
+        } else if (!predecessor.stays || !this.#options.stays) {
+          await this.#undo(predecessor, undo, progress.reached);
+        }
       }
       await this.#letGo();
       throw error;
     }
+  }
+
+  async #putInPlace(
+    { others }: Predecessor,
+    undo: Undo,
+    progress: { reached: Progress },
+  ): Promise<void> {
+    const { backend, exec, watch } = this.#options;
+    if (watch !== undefined) {
+      this.#watchdog = await Watchdog.open(exec, backend.removeScript(), watch);
+    }
+    progress.reached = "claim";
+    await this.#claim();
+    await applySysctls(this.#plan.sysctls, exec);
+    await addMissingRoutes(this.#plan, exec, undo);
+    await this.#load();
+    progress.reached = "rules";
+    for (const other of others) await this.#removeOther(other);
+    await removeOtherRoutes(this.#plan, exec, undo);
+    await this.#requireInPlace();
+  }
+
+  /** An owned table takes the place of another one when it is claimed, everything else when it is loaded. */
+  #isPredecessorInPlace(reached: Progress): boolean {
+    return reached === "nothing" || (reached === "claim" && this.#options.hold === "plain");
+  }
+
+  async #undo({ hadRules }: Predecessor, undo: Undo, reached: Progress): Promise<void> {
+    const { backend, exec, sysctls } = this.#options;
+    if (reached !== "nothing") await backend.remove();
+    // What a killed predecessor left without rules counts as done by us.
+    if (hadRules) await runAll(undo.reverse(), exec);
+    else await removeRoutes(this.#plan, exec);
+    await restoreSysctls(sysctls, exec);
   }
 
   enterDrain(): Promise<void> {
@@ -147,6 +195,14 @@ export class HostRules implements AppliedRules {
       if (differences.some(isRouting)) await removeOtherRoutes(this.#plan, exec);
       await this.#requireInPlace();
       return differences;
+    });
+  }
+
+  haveWrongSets(): Promise<boolean> {
+    return this.#inTurn(async () => {
+      const { backend } = this.#options;
+      if (this.#reverted) return false;
+      return (await backend.setDifferences?.(this.#plan) ?? []).length > 0;
     });
   }
 
@@ -223,4 +279,8 @@ export class HostRules implements AppliedRules {
     this.#turn = turn.catch(() => {});
     return turn;
   }
+}
+
+async function runAll(commands: readonly (readonly string[])[], exec: Exec): Promise<void> {
+  for (const argv of commands) await exec.run(argv);
 }

@@ -73,6 +73,24 @@ class CountingExec implements Exec {
   }
 }
 
+/** Loads rules and then can read them no more, or refuses to load them. */
+class BlindExec extends CountingExec {
+  refuses = false;
+  hasLoaded = false;
+
+  override async run(argv: readonly string[], options?: { stdin?: string }): Promise<ExecResult> {
+    const isSwitch = argv[1] === "-f"
+      ? options?.stdin?.includes("flush table") === true
+      : argv[0]!.endsWith("-restore") && !argv.includes("--test");
+    if (isSwitch && this.refuses) return { code: 2, stdout: "", stderr: "injected" };
+    const isRead = argv.includes("ruleset") || argv[0]!.endsWith("-save");
+    if (isRead && this.hasLoaded) return { code: 2, stdout: "", stderr: "blind" };
+    const result = await super.run(argv, options);
+    if (isSwitch && result.code === 0) this.hasLoaded = true;
+    return result;
+  }
+}
+
 const PLANS: Readonly<Record<string, Plan>> = {
   tproxy: gatewayPlan(),
   "tproxy local": gatewayPlan({ local: true }),
@@ -149,6 +167,49 @@ export function applyCases(backend: BackendName): ApplyCase[] {
             assert(isRuleApplyError(error, "apply"), `${keep}, step ${step}: ${error}`);
             await assertNothingLeft(exec);
           }
+        }
+      },
+    },
+    {
+      name: "a failure at any step leaves what a predecessor was to leave",
+      async run(exec) {
+        const [closed, other] = [
+          gatewayPlan({ source: "keep", onProxyDown: "closed" }),
+          gatewayPlan({ from: ["lan0", "wan0"], onProxyDown: "closed" }),
+        ];
+        // Where this process is seen to live, as on the fake, it holds what it has claimed, and is no predecessor.
+        const isSeen = (await exec.run(["cat", `/proc/${Deno.pid}/stat`])).code === 0;
+        const pairs = [["kept", KEEP, TPROXY], ["process", closed, other]] as const;
+        for (const [keep, first, next] of isSeen ? pairs.slice(0, 1) : pairs) {
+          const [previous, host] = await apply(exec, first, keep);
+          const whole = new CountingExec(exec);
+          await apply(whole, next, keep);
+          assert(whole.changes >= 1, `${whole.changes} steps`);
+          for (let step = 0; step < whole.changes; step++) {
+            await apply(exec, first, keep);
+            const failing = new CountingExec(exec, step);
+            const error = await assertRejects(() => applyPlan(next, { exec: failing, host, backend, keep }));
+            assert(isRuleApplyError(error, "apply"), `${keep}, step ${step}: ${error}`);
+            const left = await differences(exec, first);
+            if (left.length === 0) continue;
+            // The new rules are there already, and what fails is the removal of an old route.
+            const rest = await differences(exec, next);
+            assert(
+              rest.every(({ kind, message }) => kind === "route" && message.includes("not wanted")),
+              left[0]!.message,
+            );
+          }
+          for (const phase of ["the rules", "what was loaded cannot be read"] as const) {
+            await apply(exec, first, keep);
+            const blind = new BlindExec(exec);
+            if (phase === "the rules") blind.refuses = true;
+            const error = await assertRejects(() => applyPlan(next, { exec: blind, host, backend, keep }));
+            assert(isRuleApplyError(error), `${error}`);
+            assertEquals(await differences(exec, blind.hasLoaded ? next : first), [], `${keep}: ${phase}`);
+            assertEquals(blind.hasLoaded, phase !== "the rules");
+          }
+          await previous.revert({ force: true });
+          await assertNothingLeft(exec);
         }
       },
     },
