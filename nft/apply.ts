@@ -41,7 +41,12 @@ export interface AppliedRules extends AsyncDisposable {
   readonly replacedKept: boolean;
   /** Takes no new flows any more, carries those it took. With the policy `closed` there is no such phase. */
   enterDrain(): Promise<void>;
-  /** Switches to another plan with the same numbers in one step. @throws {RuleApplyError}; the old one stays then. */
+  /**
+   * Switches to another plan with the same numbers in one step.
+   *
+   * @throws {RuleApplyError} of stage revert when the new one is in place and old routes are left; else the old one
+   *   stays as it was.
+   */
   replace(plan: Plan): Promise<void>;
   /**
    * Puts back what is no longer as it should be.

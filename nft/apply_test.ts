@@ -145,3 +145,23 @@ Deno.test("cleanup: what conntrack keeps of flows that a killed process took goe
     "conntrack -D -f ipv6 -p udp -m 0x1000000/0x3000000",
   ]);
 });
+
+Deno.test("AppliedRules.replace: old routes that cannot be removed are said, and the new rules are there", async () => {
+  const exec = new class extends FakeExec {
+    refusesRemoval = false;
+    override run(argv: readonly string[], options: { stdin?: string } = {}) {
+      if (!this.refusesRemoval || !argv.includes("del")) return super.run(argv, options);
+      return Promise.resolve({ code: 2, stdout: "", stderr: "refused" });
+    }
+  }({ interfaces: INTERFACES });
+  const host = await detectHost(exec);
+  const wide = gatewayPlan({ from: INTERFACES });
+  await using rules = await applyPlan(wide, { exec, host, backend: "nft", keep: "process" });
+  exec.refusesRemoval = true;
+  const error = await assertRejects(() => rules.replace(gatewayPlan()));
+  assert(isRuleApplyError(error, "revert"), `${error}`);
+  assertStringIncludes(error.message, "the new rules are in place, old routes are left: ");
+  exec.refusesRemoval = false;
+  assertEquals([...new Set((await rules.heal()).map(({ kind }) => kind))], ["route"]);
+  assertEquals(await rules.heal(), []);
+});

@@ -12,7 +12,7 @@ import type { Exec } from "./exec.ts";
 import type { Phase, Plan } from "./plan.ts";
 import { addMissingRoutes, removeOtherRoutes, removeRoutes, type Undo } from "./put_routes.ts";
 import { requireInPlace } from "./require_in_place.ts";
-import { RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
+import { isRuleApplyError, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
 import { applySysctls, type OldSysctl, readOldSysctls, restoreSysctls } from "./sysctls.ts";
 import { forgetTakenFlows } from "./taken_flows.ts";
 import { verifyPlan } from "./verify.ts";
@@ -177,7 +177,15 @@ export class HostRules implements AppliedRules {
         for (const argv of undo.reverse()) await exec.run(argv);
         throw error;
       }
-      await removeOtherRoutes(next, exec);
+      try {
+        await removeOtherRoutes(next, exec);
+      } catch (error) {
+        if (!isRuleApplyError(error)) throw error;
+        throw new RuleApplyError(
+          "revert",
+          `the new rules are in place, old routes are left: ${error.message}`,
+        );
+      }
     });
   }
 
