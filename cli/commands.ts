@@ -145,7 +145,7 @@ export const COMMANDS: readonly Command[] = [
     summary: "say which rule decides about a packet, and why",
     about: [
       "Follows one packet through the rules that the same flags make, and tells each step in words. It touches " +
-      "nothing and asks this host for nothing but its addresses. Exits with 0 whatever becomes of the packet.",
+      "nothing and asks this host for nothing but its interfaces and addresses. Exits with 0 whatever becomes of the packet.",
       "With --live the rules are loaded in a throw-away namespace, that packet is sent there, and what the kernel did " +
       "is held against what was said; exits with 1 when they do not agree. Needs no root, but for packets of other " +
       "users (--uid, --gid).",
