@@ -36,7 +36,7 @@ const UNPRIVILEGED_PORT_START = 1024;
 export async function preflight(config: RunConfig): Promise<HostGrants> {
   const status = Deno.readTextFileSync("/proc/self/status");
   const marks = mayMark(status, Deno.osRelease());
-  if (!hasCapability(status, "CAP_NET_ADMIN")) checkUnprivileged(config, marks);
+  if (!hasCapability(status, "CAP_NET_ADMIN")) checkUnprivileged(config);
   if (!marks && config.sidecar !== null) checkOwner(config.sidecar, Deno.uid()!, Deno.gid()!);
   if (answersFromLowPorts(config) && !hasCapability(status, "CAP_NET_BIND_SERVICE")) {
     throw new StartError(
@@ -64,7 +64,7 @@ export function mayMark(status: string, release: string): boolean {
 }
 
 /** Without CAP_NET_ADMIN a plain listener is all there can be. */
-function checkUnprivileged(config: RunConfig, marks: boolean): void {
+function checkUnprivileged(config: RunConfig): void {
   const why = config.rules !== "none"
     ? "to load rules and routes"
     : config.sidecar?.inbound === "tproxy"
@@ -73,7 +73,7 @@ function checkUnprivileged(config: RunConfig, marks: boolean): void {
     ? "for the listener's IP_TRANSPARENT"
     : config.source === "keep"
     ? "to keep client addresses (IP_TRANSPARENT)"
-    : config.local && !marks
+    : config.local
     ? "to mark our own connections (SO_MARK), or the rules would send them back to us"
     : config.udp === "tproxy"
     ? "for UDP (IP_TRANSPARENT), which --udp off leaves alone"
