@@ -97,7 +97,7 @@ export interface AppEvents {
   "rules-healed": {
     /** What was not as it should be. */
     found: readonly string[];
-    /** Whose changes have been seen, where the kernel tells; our own may be among them. */
+    /** Whose changes have been seen, where the kernel tells; in a process namespace ours may be among them. */
     by?: string;
     /** Until then nothing is put back again. */
     quietMs: number;

@@ -26,6 +26,8 @@ export interface Exec {
   run(argv: readonly string[], options?: { stdin?: string; timeoutMs?: number }): Promise<ExecResult>;
   /** Starts a command that reads lines until its input ends. */
   open(argv: readonly string[]): ExecSession;
+  /** Whether that process runs, or ran a moment ago, because of this; absent: that is not known. */
+  hasStarted?(pid: number): boolean;
   /** Starts a command that tells what happens, and hands on each line of it until it ends, which it does with us. */
   watch(argv: readonly string[], onLine: (line: string) => void): ExecWatch;
 }
@@ -54,6 +56,9 @@ export interface ExecSession {
   close(): Promise<void>;
 }
 
+/** Of so many children that have ended the number is still known: what they did is told a moment later. */
+const ENDED_KNOWN = 64;
+
 const RUN_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 2_000;
 /** How long after a kill, or its end, we go on listening to a command whose output another process still holds. */
@@ -77,6 +82,8 @@ const UNTIL_INPUT_ENDS = [
 export class HostExec implements Exec {
   readonly #env: Record<string, string>;
   readonly #prefix: readonly string[];
+  readonly #children = new Set<number>();
+  readonly #ended: number[] = [];
 
   /** `prefix` is put before every command: `["ip", "netns", "exec", NAME]` acts on another network namespace. */
   constructor(prefix: readonly string[] = []) {
@@ -118,9 +125,22 @@ export class HostExec implements Exec {
     return new HostWatch(this.#spawn([...UNTIL_INPUT_ENDS, ...argv], "piped"), onLine);
   }
 
+  /** Its number is the machine's: in a process namespace of our own nothing is recognised. */
+  hasStarted(pid: number): boolean {
+    if (this.#children.has(pid)) return true;
+    try {
+      // Each child leads a process group, which what it starts belongs to: the third field after the name.
+      const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
+      return this.#children.has(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]));
+    } catch {
+      // It has ended, perhaps while it was looked at.
+      return false;
+    }
+  }
+
   #spawn(argv: readonly string[], stdin: "null" | "piped"): Deno.ChildProcess {
     const [program = "", ...args] = [...this.#prefix, ...argv];
-    return new Deno.Command(program, {
+    const child = new Deno.Command(program, {
       args,
       env: this.#env,
       stdin,
@@ -129,6 +149,12 @@ export class HostExec implements Exec {
       // In a process group of its own, which is killed as a whole: what it started would go on in its place.
       detached: true,
     }).spawn();
+    this.#children.add(child.pid);
+    child.status.then(() => {
+      this.#ended.push(child.pid);
+      if (this.#ended.length > ENDED_KNOWN) this.#children.delete(this.#ended.shift()!);
+    });
+    return child;
   }
 }
 

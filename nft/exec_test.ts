@@ -54,3 +54,15 @@ Deno.test("exec: a watch ends with its command, whoever else has its output", as
   assert(await timed(async () => how = await watch.ended) < 2_000);
   assertEquals([how, lines], ["exit code 5", ["told"]]);
 });
+
+Deno.test("exec: knows what it has started, and what that has started", async () => {
+  const exec = new HostExec();
+  const { stdout } = await exec.run(["sh", "-c", "echo $$"]);
+  assert(exec.hasStarted(Number(stdout)), "a child that has ended");
+  const session = exec.open(["sh", "-c", 'sh -c "echo \\$\\$; cat"; :']);
+  const reply = await session.exchange("", ({ stdout }) => stdout.includes("\n"));
+  assert(exec.hasStarted(Number(reply.stdout.trim())), "a child's child that runs");
+  await session.close();
+  assert(!exec.hasStarted(Deno.pid) && !exec.hasStarted(Deno.ppid));
+  assert(!new HostExec().hasStarted(Number(stdout)));
+});

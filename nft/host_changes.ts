@@ -13,7 +13,7 @@ import type { Exec, ExecWatch } from "./exec.ts";
 export interface HostChange {
   /** `rules`: somebody's nft rules; `routes`: routes or routing rules; `links`: interfaces or their addresses. */
   readonly what: "rules" | "routes" | "links";
-  /** `process 4711 (nft)`, where the kernel tells. */
+  /** `process 4711 (nft)`, where the kernel tells and it is none of ours. */
   readonly by?: string;
 }
 
@@ -60,7 +60,9 @@ export class HostChanges {
     this.#exec = exec;
     this.#onLine = (line) => {
       const change = parseChange(line, table);
-      if (change !== undefined && !this.#isClosed) onChange(change);
+      if (change !== undefined && !this.#isClosed) {
+        onChange(this.#isOurs(change) ? { what: change.what } : change);
+      }
     };
     for (const argv of rules ? [RULES_MONITOR, ROUTES_MONITOR] : [ROUTES_MONITOR]) this.#start(argv);
   }
@@ -70,6 +72,11 @@ export class HostChanges {
     this.#isClosed = true;
     for (const timer of this.#restarts) clearTimeout(timer);
     await Promise.all([...this.#watches.values()].map((watch) => watch.close()));
+  }
+
+  #isOurs({ by }: HostChange): boolean {
+    const pid = by === undefined ? undefined : /^process (\d+)/.exec(by)?.[1];
+    return pid !== undefined && this.#exec.hasStarted?.(Number(pid)) === true;
   }
 
   #start(argv: readonly string[]): void {

@@ -1,5 +1,6 @@
 import { assertEquals } from "../tests/assert.ts";
 import { FakeExec } from "./fake_exec.ts";
+import type { Exec } from "./exec.ts";
 import { type HostChange, HostChanges, parseChange } from "./host_changes.ts";
 
 Deno.test("parseChange: who changed nft rules", () => {
@@ -41,4 +42,25 @@ Deno.test("HostChanges: a child that cannot be started is tried again, until it 
   await again.promise;
   await changes.close();
   assertEquals([started, refused], [2, 1]);
+});
+
+Deno.test("HostChanges: who has changed rules is not told of what we have started", async () => {
+  const changes: HostChange[] = [];
+  const fake = new FakeExec();
+  let tell: (line: string) => void = () => {};
+  const exec: Exec = {
+    run: (argv, options) => fake.run(argv, options),
+    open: (argv) => fake.open(argv),
+    watch: (_argv, onLine) => {
+      tell = onLine;
+      return fake.watch();
+    },
+    hasStarted: (pid) => pid === 7,
+  };
+  const onChange = (change: HostChange) => changes.push(change);
+  const watched = new HostChanges({ exec, rules: false, table: 7873, onChange });
+  tell("# new generation 4 by process 7 (nft)");
+  tell("# new generation 5 by process 77 (nft)");
+  await watched.close();
+  assertEquals(changes, [{ what: "rules" }, { what: "rules", by: "process 77 (nft)" }]);
 });
