@@ -8,7 +8,7 @@
  * @module
  */
 import type { AppliedRules, Exec, HostChange } from "../nft/mod.ts";
-import { HostChanges } from "../nft/mod.ts";
+import { HostChanges, isRuleApplyError } from "../nft/mod.ts";
 import { BackOff } from "./back_off.ts";
 import type { EventSink } from "./events.ts";
 import type { RulePlanner } from "./rule_planner.ts";
@@ -19,7 +19,7 @@ const DEBOUNCE_MS = 100;
 const POLL_MS = 10_000;
 /** The same where nobody tells. */
 const UNTOLD_POLL_MS = 1_000;
-/** How often list files and interfaces are looked at. */
+/** How often list files and interfaces are looked at, and sets whose changes nobody tells of. */
 const SOURCES_MS = 1_000;
 
 /** What a guard is given. */
@@ -84,11 +84,13 @@ export class RuleGuard {
   }
 
   async #run(): Promise<void> {
+    const { rules } = this.#parts;
     while (!this.#isClosed) {
       const now = performance.now();
       if (now >= this.#sourcesAt) {
         this.#sourcesAt = now + SOURCES_MS;
         if (!this.#isDraining) await this.#replan();
+        if (await rules.haveWrongSets()) this.#lookAt = now;
       } else if (now >= this.#lookAt && now >= this.#quietUntil) {
         this.#postponeLook();
         await this.#heal();
@@ -98,6 +100,8 @@ export class RuleGuard {
 
   async #heal(): Promise<void> {
     const { rules, emit } = this.#parts;
+    // Before we change anything ourselves.
+    const by = [...this.#suspects].join(", ");
     try {
       const found = await rules.heal();
       const lostAt = this.#lostAt;
@@ -107,7 +111,6 @@ export class RuleGuard {
         emit({ event: "rules-restored", downMs: Math.round(performance.now() - lostAt) });
       } else if (found.length > 0) {
         const quietMs = this.#nextQuietMs();
-        const by = [...this.#suspects].join(", ");
         emit({
           event: "rules-healed",
           found: found.map(({ message }) => message),
@@ -163,21 +166,22 @@ export class RuleGuard {
       this.#replanAt = Infinity;
       this.#replanSaid = "";
     } catch (error) {
-      this.#reportNotReplaced(error instanceof Error ? error.message : String(error));
+      const said = error instanceof Error ? error.message : String(error);
+      this.#reportNotReplaced(isRuleApplyError(error, "revert") ? said : `rules stay as they were: ${said}`);
     }
   }
 
   /** Tried again in a while, and said once: what keeps failing fails in the same way. */
-  #reportNotReplaced(said: string): void {
+  #reportNotReplaced(message: string): void {
     const retryMs = this.#replanBackOff.next(0);
     this.#replanAt = performance.now() + retryMs;
     this.#sourcesAt = Math.min(this.#sourcesAt, this.#replanAt);
-    if (said === this.#replanSaid) return;
-    this.#replanSaid = said;
+    if (message === this.#replanSaid) return;
+    this.#replanSaid = message;
     this.#parts.emit({
       event: "warning",
       code: "rules-not-replaced",
-      message: `rules stay as they were: ${said}`,
+      message,
       hint: "they are made anew as soon as that is possible",
       retryMs,
     });

@@ -26,6 +26,7 @@ class BusyRules implements AppliedRules {
   }
 
   enterDrain = () => Promise.resolve();
+  haveWrongSets = () => Promise.resolve(false);
   heal = () => Promise.resolve([]);
   counters = () => Promise.resolve([]);
   revert = () => Promise.resolve("removed" as const);

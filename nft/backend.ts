@@ -74,6 +74,8 @@ export interface Backend {
   load(plan: Plan, phase: Phase): Promise<void>;
   /** What differs from `plan`; empty: nothing. @throws {RuleApplyError} of stage verify when it cannot be read. */
   differences(plan: Plan, phase: Phase): Promise<Difference[]>;
+  /** What of them is about sets whose changes nobody announces: cheap enough for every second. */
+  setDifferences?(plan: Plan): Promise<Difference[]>;
   /** Every rule of `plan` in order. @throws {RuleApplyError} of stage verify. */
   counters(plan: Plan): Promise<RuleCounter[]>;
   /** Takes away what `load` put there. Idempotent. @returns what the tool said against it, if anything. */

@@ -133,8 +133,14 @@ export class IptablesBackend implements Backend {
       const tool = family === 4 ? "iptables" : "ip6tables";
       differences.push(...compareIptables(tool, found, wanted, this.#options.by !== null));
     }
+    return [...differences, ...await this.setDifferences(plan)];
+  }
+
+  /** By their numbers of elements. */
+  async setDifferences(plan: Plan): Promise<Difference[]> {
     const sets = ipsetsOf(plan, this.#families);
-    if (sets.length === 0) return differences;
+    if (sets.length === 0) return [];
+    const differences: Difference[] = [];
     const counts = await this.#sets.counts();
     for (const set of sets) {
       const name = ipsetName(this.#options.tableName, set.name);

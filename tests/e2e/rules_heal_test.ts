@@ -141,6 +141,35 @@ for (const [name, flags, damages] of CASES) {
   }, { timeoutMs: 120_000 });
 }
 
+labTest("heal: iptables: a flushed ipset, which nobody tells of, is filled again", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  const list = await Deno.makeTempFile({ prefix: "pellucid-list-" });
+  try {
+    const many = Array.from({ length: 100 }, (_, i) => `198.19.${2 * i}.0/24\n`);
+    await Deno.writeTextFile(list, many.join(""));
+    const flags = ["--rules", "iptables", "--from", "lan0", "--exclude-cidr-file", list];
+    await using proxy = await ProxyRun.start(here, flags);
+    const name = (await here.output(["ipset", "list", "-n"])).trim();
+    const entries = async () => (await here.output(["ipset", "list", name])).split("\n198.19.").length - 1;
+    const before = await entries();
+    assert(before > 32, `${name}: ${before} entries`);
+    // More often than the rules are looked at.
+    for (let times = 1; times <= 2; times++) {
+      await here.output(["ipset", "flush", name]);
+      // Told when the rules have been seen to be right again.
+      await eventually("it is filled again", () => {
+        return Promise.resolve(proxy.logged("rules-healed").length === times);
+      }, HEAL_MS);
+      assertEquals(await entries(), before);
+    }
+    assertMatch(proxy.logged("rules-healed")[0]!.found.join(), /ipset pellucid_\w+ has 0 elements/);
+    await proxy.stop();
+  } finally {
+    await Deno.remove(list);
+  }
+}, { timeoutMs: 60_000 });
+
 labTest("heal: a fight: each time it is waited for longer, and no other change is made", async () => {
   await using lab = await gatewayLab();
   const here = lab.host("gateway");
