@@ -184,11 +184,11 @@ function interfacesNamed(
     const choice = interfaces.filter((name) => name !== "lo");
     issues.push({
       path,
-      found: names.join(", "),
+      found: `no interface that fits ${names.join(", ")}`,
       wanted: choice.length === 0
-        ? "a pattern of interfaces; this network namespace has none beside lo"
-        : `a pattern that an interface of this network namespace fits: it has ${choice.join(", ")}`,
-      hint: "`ip link` lists the interfaces",
+        ? "one beside lo, which is all that this network namespace has"
+        : `a pattern that fits one of ${choice.join(", ")}`,
+      hint: "one has to be there; those that come later are taken as well",
     });
   }
   return meant;

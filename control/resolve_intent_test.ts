@@ -60,11 +60,17 @@ Deno.test("resolveIntent: patterns mean the interfaces there are, less those exc
 });
 
 Deno.test("resolveIntent: a pattern that means nothing is refused, since none named means all", async () => {
-  assertEquals(await issuesOf({ ...defaultRunConfig(), from: ["wg*"] }), [["--from", "wg*"]]);
+  assertEquals(await issuesOf({ ...defaultRunConfig(), from: ["wg*"] }), [[
+    "--from",
+    "no interface that fits wg*",
+  ]]);
   assertEquals(await issuesOf({ ...defaultRunConfig(), from: ["br-*"], excludeFrom: ["b*"] }), [
     ["--from, --exclude-from", "br-a, br-b, all of them excluded"],
   ]);
-  assertEquals(await issuesOf(local({ outgoing: { include: ["wg*"], exclude: [] } })), [["--to", "wg*"]]);
+  assertEquals(await issuesOf(local({ outgoing: { include: ["wg*"], exclude: [] } })), [[
+    "--to",
+    "no interface that fits wg*",
+  ]]);
   const excluded = await resolveIntent(
     local({ outgoing: { include: [], exclude: ["wg*", "eth*"] } }),
     INTERFACES,
