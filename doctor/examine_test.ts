@@ -50,5 +50,5 @@ Deno.test("report: the worst first in each group, fine ones counted, and a verdi
   const text = renderText(report);
   assertStringIncludes(text.join("\n"), "mend:   sysctl -w net.ipv4.tcp_syncookies=1");
   assert(!text.some((line) => line.includes("settings.forwarding-4")), text.join("\n"));
-  assertStringIncludes(text.at(-1)!, "will not do as it is: 1 errors, 0 warnings, 1 notes");
+  assertStringIncludes(text.at(-1)!, "will not do as it is: 1 error, 0 warnings, 1 note,");
 });

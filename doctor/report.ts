@@ -63,9 +63,13 @@ export function renderText(report: DoctorReport): string[] {
   lines.push(
     "",
     `${report.healthy ? "This host will do" : "This host will not do as it is"}: ` +
-      `${error} errors, ${warning} warnings, ${info} notes, ${ok} ok`,
+      `${count(error, "error")}, ${count(warning, "warning")}, ${count(info, "note")}, ${ok} ok`,
   );
   return lines;
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function renderFinding({ id, severity, found, breaks, mend }: Finding): string[] {
