@@ -16,9 +16,9 @@ const PORT_RETRY_MS = 50;
 export async function waitForPorts(config: RunConfig): Promise<void> {
   for (let waitedMs = 0;; waitedMs += PORT_RETRY_MS) {
     try {
-      for (const { port } of tcpLegs(config, NO_MARKS)) checkTcpPort(port);
-      if (config.udp !== "off") checkUdpPorts(config.port, config.workers);
-      if (config.sidecar?.dns) checkUdpPorts(config.sidecar.dns.port, 1);
+      for (const { port } of tcpLegs(config, NO_MARKS)) checkTcpPort(port, portFlag(config, port));
+      if (config.udp !== "off") checkUdpPorts(config.port, config.workers, "--port");
+      if (config.sidecar?.dns) checkUdpPorts(config.sidecar.dns.port, 1, "--dns-port");
       return;
     } catch (error) {
       if (!(error instanceof StartError && error.code === "port-taken") || waitedMs >= PORT_WAIT_MS) {
@@ -29,21 +29,27 @@ export async function waitForPorts(config: RunConfig): Promise<void> {
   }
 }
 
+/** The flag that chose `port`. */
+function portFlag({ sidecar }: RunConfig, port: number): string {
+  if (port === sidecar?.inboundPort) return "--inbound-port";
+  return port === sidecar?.dns?.port ? "--dns-port" : "--port";
+}
+
 /**
  * Workers listen with SO_REUSEPORT and would share the port with another program of the same user that does so
  * too, each taking a part of the connections. A listener without it tells.
  */
-function checkTcpPort(port: number): void {
+function checkTcpPort(port: number, flag: string): void {
   for (const hostname of ["::", "0.0.0.0"]) {
     try {
       Deno.listen({ hostname, port }).close();
     } catch (error) {
-      if (error instanceof Deno.errors.AddrInUse) throw portTaken("TCP", port);
+      if (error instanceof Deno.errors.AddrInUse) throw portTaken("TCP", port, flag);
       if (error instanceof Deno.errors.PermissionDenied) {
         throw new StartError(
           "not-permitted",
           `port ${port}: CAP_NET_BIND_SERVICE missing, wanted for a port below 1024`,
-          "choose a higher one with --port (of a sidecar also --inbound-port, --dns-port)",
+          `choose a higher one with ${flag}`,
         );
       }
       // No IPv6 in this kernel, or none enabled here: then the listener will have IPv4 alone.
@@ -54,13 +60,13 @@ function checkTcpPort(port: number): void {
 }
 
 /** A socket of any address has the port for itself alone, so any other socket with it is in the way. */
-function checkUdpPorts(first: number, workers: number): void {
+function checkUdpPorts(first: number, workers: number, flag: string): void {
   const taken = new Set<number>();
   for (const table of ["udp", "udp6"]) {
     for (const port of parseUdpPorts(readTable(table))) taken.add(port);
   }
   for (let port = first; port < first + workers; port++) {
-    if (taken.has(port)) throw portTaken("UDP", port);
+    if (taken.has(port)) throw portTaken("UDP", port, flag);
   }
 }
 
@@ -79,12 +85,12 @@ export function parseUdpPorts(table: string): number[] {
   return [...table.matchAll(/^\s*\d+: [0-9A-F]+:([0-9A-F]{4}) /gm)].map(([, port]) => parseInt(port!, 16));
 }
 
-function portTaken(protocol: "TCP" | "UDP", port: number): StartError {
+function portTaken(protocol: "TCP" | "UDP", port: number, flag: string): StartError {
   const listing = protocol === "TCP" ? "ss -ltnp" : "ss -aunp";
   return new StartError(
     "port-taken",
     `${protocol} port ${port}: taken by another program`,
-    `choose another one with --port (of a sidecar also --inbound-port, --dns-port); \`${listing} 'sport = :${port}'\` shows who has it ` +
+    `choose another one with ${flag}; \`${listing} 'sport = :${port}'\` shows who has it ` +
       "(another pellucid, perhaps)",
   );
 }
