@@ -99,14 +99,13 @@ export class IptablesBackend implements Backend {
       );
       throw new RuleApplyError("check", [...new Set(problems)].join("; "));
     }
-    for (const phase of ["intercept", "drain"] as const) {
-      for (const { family, wanted } of await this.#switches(plan, phase, "check")) {
-        const text = renderRestore([], wanted);
-        if (text === "") continue;
-        // A rule cannot be read while its set is missing: then the namespace alone shows.
-        if (sets.length === 0) await this.#restore(family, text, "check", ["--test"]);
-        await this.#tryInNamespace(programs.restore(family), text, sets);
-      }
+    // What stays while draining is there while intercepting, so one phase shows all.
+    for (const { family, wanted } of await this.#switches(plan, "intercept", "check")) {
+      const text = renderRestore([], wanted);
+      if (text === "") continue;
+      // A rule cannot be read while its set is missing: then the namespace alone shows.
+      if (sets.length === 0) await this.#restore(family, text, "check", ["--test"]);
+      await this.#tryInNamespace(programs.restore(family), text, sets);
     }
   }
 

@@ -10,7 +10,8 @@ import { applyCases, differencesFrom } from "./nft_apply_cases.ts";
 import { gatewayPlan, labExec } from "./nft_lab.ts";
 
 for (const backend of BACKENDS) {
-  for (const { name, run } of applyCases(backend)) {
+  // The fake and nft fail at every step.
+  for (const { name, run } of applyCases(backend, backend === "nft" ? 1 : 5)) {
     labTest(`${backend}: ${name}`, async () => {
       await using lab = await gatewayLab();
       await run(labExec(lab.host("gateway")));
