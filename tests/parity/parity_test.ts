@@ -126,8 +126,9 @@ function trialsOf(cases: readonly ParityCase[]): Trial[] {
   );
 }
 
-/** Both; of the many pairs of a pod's parameters one each, in turn. */
+/** Both, but: of the many pairs of a pod's parameters one each, in turn; of closed cases, whose other one is a case. */
 function policiesOf(name: string, index: number, open: Plan, closed: Plan): Plan[] {
+  if (/^closed_|_closed$/.test(name)) return [closed];
   return name.startsWith("sidecar_pairs_") ? [index % 2 === 0 ? open : closed] : [open, closed];
 }
 
