@@ -206,7 +206,8 @@ export class App {
     for (const worker of stuck) {
       this.#emit({ event: "error", code: "worker-stuck", message: `worker ${worker}: not stopped in time` });
     }
-    const reverted = revertedEarly ?? await this.#revert(interception);
+    // Where it failed before, the workers may have held the descriptors that it wants.
+    const reverted = revertedEarly === true || await this.#revert(interception);
     flowLog?.flush();
     this.#emit({
       event: "stopped",

@@ -88,7 +88,10 @@ export class RuleGuard {
     while (!this.#isClosed) {
       const now = performance.now();
       if (now >= this.#sourcesAt) {
-        this.#sourcesAt = now + SOURCES_MS;
+        const { planner } = this.#parts;
+        // Nobody is woken for nothing.
+        const isWatching = planner.hasSources || planner.isPending || rules.areSetsWatched;
+        this.#sourcesAt = now + (isWatching ? SOURCES_MS : POLL_MS);
         if (!this.#isDraining) await this.#replan();
         if (await rules.haveWrongSets()) this.#lookAt = now;
       } else if (now >= this.#lookAt && now >= this.#quietUntil) {

@@ -8,6 +8,7 @@ import { RulePlanner } from "./rule_planner.ts";
 
 /** Rules that cannot be replaced the first `failures` times. */
 class BusyRules implements AppliedRules {
+  readonly areSetsWatched = false;
   readonly backend = "nft";
   readonly hold = "plain";
   readonly replacedKept = false;

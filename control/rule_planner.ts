@@ -104,6 +104,12 @@ export class RulePlanner {
     this.#tried = undefined;
   }
 
+  /** Whether there is anything that could change: files, or interfaces that matter. */
+  get hasSources(): boolean {
+    const { files, interfaces } = intentSources(this.#config);
+    return files.length > 0 || interfaces;
+  }
+
   /** Whether the rules in place are known to be of another plan than the one for now. */
   get isPending(): boolean {
     return this.#tried !== undefined;

@@ -55,6 +55,8 @@ export interface AppliedRules extends AsyncDisposable {
    * @throws {RuleApplyError} when it cannot be put back.
    */
   heal(): Promise<Difference[]>;
+  /** Whether {@linkcode haveWrongSets} has anything to look at, of which the kernel tells nothing. */
+  readonly areSetsWatched: boolean;
   /** Whether {@linkcode heal} would put back sets whose changes nobody announces: to be asked each second. */
   haveWrongSets(): Promise<boolean>;
   /** Every rule of the plan in order. @throws {RuleApplyError} of stage verify. */

@@ -206,6 +206,10 @@ export class HostRules implements AppliedRules {
     });
   }
 
+  get areSetsWatched(): boolean {
+    return this.#options.backend.setDifferences !== undefined && this.#plan.sets.length > 0;
+  }
+
   haveWrongSets(): Promise<boolean> {
     return this.#inTurn(async () => {
       const { backend } = this.#options;
@@ -221,9 +225,14 @@ export class HostRules implements AppliedRules {
   revert({ force = false }: { readonly force?: boolean } = {}): Promise<"removed" | "left"> {
     return this.#inTurn(async () => {
       if (this.#options.stays && !force) return "left";
-      if (!this.#reverted) {
-        this.#reverted = true;
+      if (this.#reverted) return "removed";
+      this.#reverted = true;
+      try {
         await this.#remove();
+      } catch (error) {
+        // What fails now, for lack of descriptors for instance, may be tried again.
+        this.#reverted = false;
+        throw error;
       }
       return "removed";
     });

@@ -34,8 +34,6 @@ interface Outcome {
  * run should take: machines are slow at times, and that is no fault of the tests.
  */
 const RUN_LIMIT_MS = 900_000;
-/** Test files at once: tests of the kernel wait a good part of their time. */
-const JOBS = navigator.hardwareConcurrency + 1;
 /** After SIGTERM, before SIGKILL. */
 const STOP_GRACE_MS = 3_000;
 
@@ -103,7 +101,7 @@ async function runStep(step: Step, limitMs: number): Promise<Outcome> {
   if (limitMs <= 0) return { step, ok: false, count: ONE_FAILURE, output: "not started: no time left\n" };
   const child = new Deno.Command(Deno.execPath(), {
     args: [...step.args],
-    env: { NO_COLOR: "1", DENO_JOBS: `${JOBS}` },
+    env: { NO_COLOR: "1" },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

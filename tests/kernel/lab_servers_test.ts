@@ -90,9 +90,10 @@ labTest("server reset: a RST on the wire, at once, after receiving and after sen
       port: server.port,
       steps,
     });
-    assertEquals([client.outcome, client.end], ["connected", "reset"]);
+    // A RST may come before the client has looked whether it is connected.
+    assertEquals(client.outcome === "reset" ? "reset" : client.end, "reset");
     // What was sent just before a RST may be thrown away by either end.
-    assert(client.received! <= received, `received ${client.received}`);
+    assert((client.received ?? 0) <= received, `received ${client.received}`);
     assertEquals(await resets(lab, "from_internet"), i + 1);
   }
   assertEquals(await resets(lab, "from_client"), 0);
