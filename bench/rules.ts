@@ -33,7 +33,7 @@ export interface RulesSize {
 }
 
 /** Worth publishing, and enough to see that everything works. */
-export const FULL: RulesSize = { rounds: 2, prefixes: 100_000, swaps: 100 };
+export const FULL: RulesSize = { rounds: 3, prefixes: 100_000, swaps: 100 };
 /** The same in short. */
 export const QUICK: RulesSize = { rounds: 1, prefixes: 2_000, swaps: 10 };
 
