@@ -5,8 +5,10 @@
  */
 
 import type { Endpoint } from "../net/mod.ts";
+import { DIRECT_POLICY, type PolicyConfig } from "./policy_config.ts";
 import { SELECT_ALL, type SelectorConfig } from "./selector_config.ts";
 import { DEFAULT_SIDECAR, SIDECAR_PORT, type SidecarConfig } from "./sidecar_config.ts";
+import { BUILT_IN_UPSTREAMS, type GroupConfig, type UpstreamConfig } from "./upstream_config.ts";
 
 /** How TCP connections are intercepted; `off`: not at all. */
 export type TcpMode = "tproxy" | "redirect" | "off";
@@ -80,6 +82,12 @@ export interface RunConfig {
   readonly udpRefreshInbound: boolean;
   /** Resolvers that intercepted DNS is answered from, in the order of preference; none: DNS goes where it was going. */
   readonly dns: readonly Endpoint[];
+  /** Ways for flows to leave; `direct` and `block` are always among them. */
+  readonly upstreams: readonly UpstreamConfig[];
+  /** Several of those by one name. */
+  readonly groups: readonly GroupConfig[];
+  /** Which flow leaves by which. */
+  readonly policy: PolicyConfig;
   /** How long open connections are carried on after a signal to stop. */
   readonly drainTimeoutMs: number;
   /** How log lines look. */
@@ -132,6 +140,9 @@ export function defaultRunConfig(): RunConfig {
     udpTimeoutMs: 300_000,
     udpRefreshInbound: false,
     dns: [],
+    upstreams: BUILT_IN_UPSTREAMS,
+    groups: [],
+    policy: DIRECT_POLICY,
     drainTimeoutMs: 30_000,
     log: "text",
     logLevel: "info",

@@ -28,7 +28,7 @@ import {
   TICK_MS,
   Timer,
 } from "../ffi/mod.ts";
-import { type ConnectionEnd, dialFailure, relayFailure } from "./connection_end.ts";
+import { type ConnectionEnd, dialFailure, relayFailure } from "../flow/connection_end.ts";
 import { acknowledgeAtOnce } from "./dial.ts";
 import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
 import { livenessDueMs, setLiveness } from "./liveness.ts";

@@ -23,7 +23,7 @@ import {
   RelayWorld,
 } from "../tests/relay_world.ts";
 import { LARGE_PIPE_BYTES } from "./pipe_pool.ts";
-import { type ConnectionEnd, dialFailure } from "./connection_end.ts";
+import { type ConnectionEnd, dialFailure } from "../flow/connection_end.ts";
 
 /** Runs one flow: before each wait of the loop the next of `acts`; then time passes until the flow has ended. */
 function play(...acts: ((flow: Flow) => void)[]): { end: ConnectionEnd; afterMs: number; flow: Flow } {

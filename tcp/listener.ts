@@ -28,7 +28,7 @@ import {
 } from "../ffi/mod.ts";
 import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
-import { type ConnectionEnd, dialFailure } from "./connection_end.ts";
+import { type ConnectionEnd, dialFailure } from "../flow/connection_end.ts";
 import { dial } from "./dial.ts";
 import { BACKLOG, openListenerSocket } from "./listener_socket.ts";
 import { isOwnListener, readOriginalDestination } from "./original_destination.ts";

@@ -4,7 +4,7 @@
  * @module
  */
 export * from "./carrier.ts";
-export type { ConnectionEnd } from "./connection_end.ts";
+export type { ConnectionEnd } from "../flow/connection_end.ts";
 export type { Carrier } from "./half_pipe.ts";
 export * from "./listener.ts";
 export * from "./settings.ts";

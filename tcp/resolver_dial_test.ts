@@ -21,7 +21,7 @@ import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from ".
 import { Loopback } from "../tests/loopback.ts";
 import { tcpCounters } from "../tests/tcp_counters.ts";
 import { makeCarrier } from "./carrier.ts";
-import type { ConnectionEnd } from "./connection_end.ts";
+import type { ConnectionEnd } from "../flow/connection_end.ts";
 import { TcpListener } from "./listener.ts";
 
 interface Flow {

@@ -4,7 +4,7 @@ import { Loopback } from "../tests/loopback.ts";
 import { tcpCounters } from "../tests/tcp_counters.ts";
 import { makeCarrier } from "./carrier.ts";
 import { Connection } from "./connection.ts";
-import type { ConnectionEnd } from "./connection_end.ts";
+import type { ConnectionEnd } from "../flow/connection_end.ts";
 import { TcpContext } from "./worker_context.ts";
 
 const MSG_OOB = 0x1;

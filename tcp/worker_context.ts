@@ -14,7 +14,7 @@ import {
   type Syscalls,
 } from "../ffi/mod.ts";
 import type { ClientLimit } from "../flow/mod.ts";
-import type { ConnectionEnd } from "./connection_end.ts";
+import type { ConnectionEnd } from "../flow/connection_end.ts";
 import type { Carrier } from "./half_pipe.ts";
 import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
 

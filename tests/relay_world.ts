@@ -8,7 +8,7 @@ import { archOf, Arena, ETIMEDOUT, Reactor } from "../ffi/mod.ts";
 import { Connection } from "../tcp/connection.ts";
 import type { PipePool } from "../tcp/pipe_pool.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
-import type { ConnectionEnd } from "../tcp/connection_end.ts";
+import type { ConnectionEnd } from "../flow/connection_end.ts";
 import { CARRIER_BYTES, makeCarrier } from "../tcp/carrier.ts";
 import { CONTEXT_BYTES, TcpContext } from "../tcp/worker_context.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";

@@ -30,9 +30,15 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
   tcp: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
   udp: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
   dns: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
+  upstream: { imports: ["flow", "ffi", "net"], packages: [], synchronous: true },
+  // Compiled by the control plane, asked by the workers.
+  policy: { imports: ["net"], packages: [], synchronous: true },
   nft: { imports: ["net"], packages: [] },
-  config: { imports: ["net"], packages: [] },
-  dataplane: { imports: ["tcp", "udp", "dns", "flow", "ffi", "net"], packages: ["node:worker_threads"] },
+  config: { imports: ["net"], packages: ["zod", "toml-eslint-parser"] },
+  dataplane: {
+    imports: ["tcp", "udp", "dns", "upstream", "policy", "flow", "ffi", "net"],
+    packages: ["node:worker_threads"],
+  },
   control: {
     imports: [
       "nft",
@@ -41,6 +47,9 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
       "dataplane/protocol.ts",
       "dataplane/stats.ts",
       "dataplane/flow_ring.ts",
+      "upstream/settings.ts",
+      "upstream/health_state.ts",
+      "policy",
     ],
     packages: ["@logtape/logtape"],
   },
@@ -73,7 +82,10 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
     ],
     packages: [],
   },
-  cli: { imports: ["demo", "doctor", "scratch", "control", "nft", "config", "net"], packages: ["@std/cli"] },
+  cli: {
+    imports: ["demo", "doctor", "scratch", "control", "policy", "nft", "config", "net"],
+    packages: ["@std/cli"],
+  },
   ".": { imports: ["cli", "control", "nft", "config", "net"], packages: [] },
 };
 

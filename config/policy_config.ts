@@ -1,0 +1,45 @@
+/**
+ * Which flow leaves by which upstream, as the user says it.
+ *
+ * @module
+ */
+import type { PortRange } from "../net/mod.ts";
+import type { Account } from "./selector_config.ts";
+
+/**
+ * One rule. It is about a flow that every filter names; an empty filter names every flow. Filters that ask what
+ * cannot be known of a flow (the interface of this host's own traffic, the user of a forwarded one) do not name it.
+ */
+export interface PolicyRuleConfig {
+  /** undefined: both. */
+  readonly network: "tcp" | "udp" | undefined;
+  /** Destination prefixes or addresses. */
+  readonly destinations: readonly string[];
+  /** Paths of files of one prefix or address a line, added to `destinations`. */
+  readonly destinationFiles: readonly string[];
+  readonly destinationPorts: readonly PortRange[];
+  /** Source prefixes or addresses. */
+  readonly sources: readonly string[];
+  readonly sourceFiles: readonly string[];
+  readonly sourcePorts: readonly PortRange[];
+  /** Incoming interfaces, by name or pattern. */
+  readonly interfaces: readonly string[];
+  /** Users that own the sending socket; own traffic only. */
+  readonly uids: readonly Account[];
+  /** Codepoints, 0 to 63. */
+  readonly dscp: readonly number[];
+  /** Name of an upstream or a group. */
+  readonly to: string;
+}
+
+/** What decides for a new flow: the first rule that is about it, or what holds for the others. */
+export interface PolicyConfig {
+  readonly rules: readonly PolicyRuleConfig[];
+  /** Name of an upstream or a group, for flows that no rule is about. */
+  readonly otherwise: string;
+  /** Whether direct rules that the kernel can decide are put into its rules, so that such traffic never comes here. */
+  readonly pushDown: boolean;
+}
+
+/** Everything leaves from here. */
+export const DIRECT_POLICY: PolicyConfig = { rules: [], otherwise: "direct", pushDown: true };
