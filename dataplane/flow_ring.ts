@@ -33,6 +33,14 @@ export const END_REASONS = [
   "shutdown",
   /** Any other error of a socket. */
   "error",
+  /** The upstream's server cannot be reached, closed within the handshake, or does not speak the protocol. */
+  "upstream-failed",
+  /** The upstream's server takes neither our name nor our password. */
+  "upstream-auth",
+  /** The upstream's server does not let us go there. */
+  "denied",
+  /** The policy blocks such flows. */
+  "blocked",
 ] as const;
 /** Why a flow ended. */
 export type EndReason = (typeof END_REASONS)[number];
@@ -62,6 +70,22 @@ export interface FlowKind {
   readonly direction: FlowDirection | undefined;
 }
 
+/** By which upstream a flow left. */
+export interface RouteNumber {
+  /** Of the routing that it was chosen from. */
+  readonly generation: number;
+  /** Its number there. */
+  readonly id: number;
+}
+
+/** Of a flow that no router was asked for: DNS that resolvers of ours answer, connections to a pod. */
+export const NO_ROUTE = 0xff;
+
+/** As {@linkcode FlowRingWriter.write} takes it: both numbers in one. */
+export function routeWord(generation: number, id: number): number {
+  return generation << 8 | id;
+}
+
 /** One finished flow. */
 export interface FlowRecord {
   readonly protocol: Protocol;
@@ -78,6 +102,8 @@ export interface FlowRecord {
   readonly datagramsDown: number;
   readonly durationMs: number;
   readonly end: FlowEnd;
+  /** Absent where no router was asked. */
+  readonly route: RouteNumber | undefined;
 }
 
 /** Header: two Int32 indexes (records written, records read; modulo 2^32), and the reader-asleep flag. */
@@ -86,12 +112,13 @@ const WRITTEN = 0, READ = 1, ASLEEP = 2;
 
 /*
  * A record, offsets in bytes:
- *   0  u8 protocol, u8 reason, u8 side, u8 1 when there is a local endpoint, u8 direction
+ *   0  u8 protocol, u8 reason, u8 side, u8 1 when there is a local endpoint, u8 direction, u8 route, u16 generation
  *   8  f64 bytesUp        16 f64 bytesDown
  *  24  f64 datagramsUp    32 f64 datagramsDown    40 f64 durationMs
  *  48  client, 68 destination, 88 local: u16 port, u8 family, u8 zero, 16 bytes address
  */
 const RECORD_BYTES = 112;
+const ROUTE_AT = 5, GENERATION_AT = 6;
 const CLIENT_AT = 48, DESTINATION_AT = 68, LOCAL_AT = 88;
 
 /** Bytes of shared memory for a ring of `records` (a power of two). */
@@ -128,6 +155,7 @@ export class FlowRingWriter extends RingView {
   /**
    * Appends one record.
    *
+   * @param route of {@linkcode routeWord}, or {@linkcode NO_ROUTE}.
    * @returns "written", "wake" (written, and the reader sleeps: send it a message), or "dropped" (full).
    */
   write(
@@ -141,6 +169,7 @@ export class FlowRingWriter extends RingView {
     datagramsDown: number,
     durationMs: number,
     end: FlowEnd,
+    route: number,
   ): "written" | "wake" | "dropped" {
     const written = this.index[WRITTEN]!;
     if (((written - Atomics.load(this.index, READ)) | 0) > this.mask) return "dropped";
@@ -150,6 +179,8 @@ export class FlowRingWriter extends RingView {
     this.bytes[at + 2] = END_SIDES.indexOf(end.side);
     this.bytes[at + 3] = local === undefined ? 0 : 1;
     this.bytes[at + 4] = DIRECTIONS.indexOf(kind.direction);
+    this.bytes[at + ROUTE_AT] = route;
+    this.data.setUint16(at + GENERATION_AT, route >>> 8);
     this.data.setFloat64(at + 8, bytesUp);
     this.data.setFloat64(at + 16, bytesDown);
     this.data.setFloat64(at + 24, datagramsUp);
@@ -206,7 +237,13 @@ export class FlowRingReader extends RingView {
       datagramsDown: this.data.getFloat64(at + 32),
       durationMs: this.data.getFloat64(at + 40),
       end: { reason: END_REASONS[this.bytes[at + 1]!]!, side: END_SIDES[this.bytes[at + 2]!]! },
+      route: this.routeAt(at),
     };
+  }
+
+  private routeAt(at: number): RouteNumber | undefined {
+    const id = this.bytes[at + ROUTE_AT]!;
+    return id === NO_ROUTE ? undefined : { generation: this.data.getUint16(at + GENERATION_AT), id };
   }
 
   private endpointAt(at: number): Endpoint {

@@ -11,6 +11,8 @@ import {
   FlowRingWriter,
   IPPROTO_TCP,
   IPPROTO_UDP,
+  NO_ROUTE,
+  routeWord,
 } from "./flow_ring.ts";
 
 function sockaddr(text: string): Uint8Array {
@@ -29,7 +31,7 @@ function setUp(records: number) {
   const memory = new SharedArrayBuffer(flowRingBytes(records));
   const writer = new FlowRingWriter(memory), reader = new FlowRingReader(memory);
   const write = (bytesUp: number) =>
-    writer.write(TCP, CLIENT, DESTINATION, undefined, bytesUp, 0, 0, 0, 0, CLOSED);
+    writer.write(TCP, CLIENT, DESTINATION, undefined, bytesUp, 0, 0, 0, 0, CLOSED, NO_ROUTE);
   const drain = () => [...reader.drain()].map(({ bytesUp }) => bytesUp);
   return { memory, writer, reader, write, drain };
 }
@@ -51,6 +53,7 @@ Deno.test("flow ring: every field of a record comes back", () => {
       isTcp ? 0 : 3 * i,
       1234.5,
       { reason, side },
+      i % 4 === 0 ? NO_ROUTE : routeWord(65_535 - i, 254 - i),
     );
     wanted.push({
       protocol: isTcp ? "tcp" : "udp",
@@ -64,6 +67,7 @@ Deno.test("flow ring: every field of a record comes back", () => {
       datagramsDown: isTcp ? 0 : 3 * i,
       durationMs: 1234.5,
       end: { reason, side },
+      route: i % 4 === 0 ? undefined : { generation: 65_535 - i, id: 254 - i },
     });
   }
   assertEquals([...reader.drain()], wanted);
@@ -71,13 +75,13 @@ Deno.test("flow ring: every field of a record comes back", () => {
 
 Deno.test("flow ring: a v4-mapped address is IPv4, and nothing of an earlier record shows through", () => {
   const { writer, reader } = setUp(1);
-  writer.write(TCP, DESTINATION, DESTINATION, DESTINATION, 1, 1, 1, 1, 1, CLOSED);
+  writer.write(TCP, DESTINATION, DESTINATION, DESTINATION, 1, 1, 1, 1, 1, CLOSED, routeWord(1, 1));
   assertEquals([...reader.drain()].length, 1);
-  writer.write(TCP, sockaddr("[::ffff:192.0.2.9]:1"), CLIENT, undefined, 1, 1, 1, 1, 1, CLOSED);
+  writer.write(TCP, sockaddr("[::ffff:192.0.2.9]:1"), CLIENT, undefined, 1, 1, 1, 1, 1, CLOSED, NO_ROUTE);
   const [record] = [...reader.drain()];
   assertEquals(formatEndpoint(record!.client), "192.0.2.9:1");
   assertEquals(formatEndpoint(record!.destination), "192.0.2.7:40000");
-  assertEquals(record!.local, undefined);
+  assertEquals([record!.local, record!.route], [undefined, undefined]);
 });
 
 Deno.test("flow ring: a full ring drops the newest and keeps what it has", () => {
@@ -148,7 +152,7 @@ Deno.test("flow ring: two threads, every record once and in order, and no wake-u
       for (let i = 0; i < records; i++) {
         const client = Uint8Array.of(2, 0, i >> 8, i, 192, 0, 2, 1);
         const end = { reason: "closed", side: "client" };
-        const outcome = writer.write({ protocol: 6, direction: undefined }, client, address, undefined, i, -i, 3 * i, -3 * i, 2 * i, end);
+        const outcome = writer.write({ protocol: 6, direction: undefined }, client, address, undefined, i, -i, 3 * i, -3 * i, 2 * i, end, i & 0xffffff);
         if (outcome === "dropped") dropped++;
         else if (outcome === "wake") postMessage("records");
       }

@@ -6,7 +6,7 @@
  * which the worker can read synchronously, and then the worker's doorbell is rung: one byte written to the pipe
  * whose write end the worker announced. Messages from a worker arrive as usual.
  *
- * The worker's life: `start` → `ready` | `failed`; `drain` → `drained`; `stop` → `stopped`. After `stopped` and
+ * The worker's life: `start` → `ready` | `failed`; `routing`, any number of times; `drain` → `drained`; `stop` → `stopped`. After `stopped` and
  * after `failed` every descriptor it had is closed, but for the doorbell's write end.
  *
  * @module
@@ -15,7 +15,8 @@ import type { DnsListenerSettings } from "../dns/settings.ts";
 import type { Endpoint } from "../net/mod.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
 import type { UdpSettings } from "../udp/settings.ts";
-export type { DnsListenerSettings, TcpSettings, UdpSettings };
+import type { RoutingSettings } from "../upstream/settings.ts";
+export type { DnsListenerSettings, RoutingSettings, TcpSettings, UdpSettings };
 
 /** Everything a worker needs to know. */
 export interface WorkerConfig {
@@ -31,6 +32,8 @@ export interface WorkerConfig {
   readonly dns: DnsListenerSettings | undefined;
   /** Resolvers that port-53 traffic is answered from, in the order of preference; none: it goes where it was going. */
   readonly resolvers: readonly Endpoint[];
+  /** Which way new flows leave. */
+  readonly routing: RoutingSettings;
   /** This worker's counters, see stats.ts. */
   readonly stats: SharedArrayBuffer;
   /** Connections open over all workers: one Int32 that all of them add to and subtract from. */
@@ -57,6 +60,8 @@ export type ToWorker =
   | { readonly kind: "start"; readonly config: WorkerConfig; readonly port: MessagePort }
   /** Take on nothing new; say `drained` when the last connection and the last session have ended. */
   | { readonly kind: "drain" }
+  /** From now on new flows leave in other ways; those that there are keep theirs. */
+  | { readonly kind: "routing"; readonly routing: RoutingSettings }
   /** End at once: what is still open is reset. */
   | { readonly kind: "stop" };
 

@@ -26,6 +26,10 @@ export const COUNTERS = [
   "tcpRefusedClientLimit",
   /** Refused: no file descriptor left for the connection. */
   "tcpRefusedFds",
+  /** Not carried: the policy blocks them. */
+  "tcpBlocked",
+  /** Connections that an upstream could not open by its own fault; among those of `tcpDialFailed`. */
+  "tcpUpstreamFailed",
   /** Times accepting was paused because the process or the system ran out of file descriptors. */
   "tcpAcceptPauses",
   /** Unexpected failures of accept4. */

@@ -20,6 +20,7 @@ const HINTS: Readonly<Record<Warning, string>> = {
   "fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=) or lower --max-connections",
   "accept-error": "see accept(2) for the error",
   "source-address": "give it to lo in the pod: ip -6 address add ::6/128 dev lo",
+  "upstream-failed": "see whether that upstream's server runs, and whether it takes our name and password",
   "udp-loop": "let programs write to their destination; the rules bring the datagrams here",
   "session-limit": "raise --max-sessions, if file descriptors allow, or look at who sends from so many ports",
   "session-client-limit": "raise --max-sessions-per-client, or look at what that client does",

@@ -22,7 +22,7 @@ import {
   RLIMIT_NOFILE,
   type Syscalls,
 } from "../ffi/mod.ts";
-import { ClientLimit, type ReplySender } from "../flow/mod.ts";
+import { ClientLimit, type ReplySender, type Routing } from "../flow/mod.ts";
 import {
   type Carrier,
   CARRIER_BYTES,
@@ -33,10 +33,18 @@ import {
   type TcpSettings,
 } from "../tcp/mod.ts";
 import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
-import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
-import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "./protocol.ts";
+import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP, NO_ROUTE } from "./flow_ring.ts";
+import type {
+  FromWorker,
+  Listeners,
+  RoutingSettings,
+  ToWorker,
+  WorkerConfig,
+  WorkerFailure,
+} from "./protocol.ts";
 import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";
 import { WarningLimiter } from "./warnings.ts";
+import { ALWAYS_DIRECT, makeRoutes, RouteWords, WorkerRouter } from "./worker_router.ts";
 
 /** Beside what TCP, UDP and DNS take: epoll events, doorbell, clock, limits, alignment. */
 const OTHER_BYTES = 16 * 1024;
@@ -85,6 +93,9 @@ class DataPlaneWorker {
   readonly #flowRing: FlowRingWriter | undefined;
   readonly #listeners: Listener[] = [];
   readonly #forwarders: DnsForwarder[] = [];
+  /** Of all listeners but those of connections to a pod. */
+  readonly #routing: Routing = { current: ALWAYS_DIRECT };
+  readonly #routeWords = new RouteWords();
   #carrier: Carrier | undefined;
 
   constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
@@ -99,6 +110,7 @@ class DataPlaneWorker {
     this.#counters = new Float64Array(config.stats);
     this.#flowRing = config.flowRing && new FlowRingWriter(config.flowRing);
     try {
+      this.#route(config.routing);
       // Before the listeners: of two listeners on one port, the kernel would give connections to a dead one too.
       const doorbell = this.#reactor.openDoorbell(this.#arena, () => this.#readMessages());
       send({ kind: "ready", doorbell, listeners: this.#listen() });
@@ -147,6 +159,7 @@ class DataPlaneWorker {
       settings,
       carrier: this.#carrier,
       resolvers: this.#config.resolvers,
+      routing: settings.direction === "inbound" ? { current: ALWAYS_DIRECT } : this.#routing,
       counters,
       openConnections: new Int32Array(openConnections),
       clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient, clientSeed),
@@ -210,8 +223,16 @@ class DataPlaneWorker {
       if (received === undefined) return;
       const message = received.message as ToWorker;
       if (message.kind === "drain") this.#drain();
+      else if (message.kind === "routing") this.#route(message.routing);
       else if (message.kind === "stop") this.#reactor.stop();
     }
+  }
+
+  /** From now on new flows leave in these ways. */
+  #route(settings: RoutingSettings): void {
+    const routes = makeRoutes(settings);
+    this.#routeWords.add(settings.generation, routes);
+    this.#routing.current = new WorkerRouter(routes, undefined, settings.otherwise);
   }
 
   #drain(): void {
@@ -225,13 +246,17 @@ class DataPlaneWorker {
 
   #tcpFlowSink(ring: FlowRingWriter, direction: TcpSettings["direction"]): FlowSink {
     const kind = { protocol: IPPROTO_TCP, direction };
-    return (client, destination, local, bytesUp, bytesDown, durationMs, end) =>
-      this.#recorded(ring.write(kind, client, destination, local, bytesUp, bytesDown, 0, 0, durationMs, end));
+    return (client, destination, local, bytesUp, bytesDown, durationMs, end, route) => {
+      const word = this.#routeWords.of(route);
+      this.#recorded(
+        ring.write(kind, client, destination, local, bytesUp, bytesDown, 0, 0, durationMs, end, word),
+      );
+    };
   }
 
   #udpFlowSink(ring: FlowRingWriter): UdpFlowSink {
     const kind = { protocol: IPPROTO_UDP, direction: undefined };
-    return (...flow) => this.#recorded(ring.write(kind, ...flow));
+    return (...flow) => this.#recorded(ring.write(kind, ...flow, NO_ROUTE));
   }
 
   #recorded(outcome: ReturnType<FlowRingWriter["write"]>): void {

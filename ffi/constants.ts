@@ -9,6 +9,7 @@
 export const AF_UNSPEC = 0;
 export const AF_INET = 2;
 export const AF_INET6 = 10;
+export const AF_NETLINK = 16;
 export const AF_PACKET = 17;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
@@ -32,6 +33,7 @@ export const SO_KEEPALIVE = 9;
 export const SO_OOBINLINE = 10;
 export const SO_LINGER = 13;
 export const SO_REUSEPORT = 15;
+export const SO_BINDTODEVICE = 25;
 export const SO_SNDBUFFORCE = 32;
 export const SO_RCVBUFFORCE = 33;
 export const SO_MARK = 36;
@@ -42,6 +44,7 @@ export const SO_RCVMARK = 75;
 export const SOL_IP = 0;
 export const IP_TOS = 1;
 export const IP_PKTINFO = 8;
+export const IP_PKTOPTIONS = 9;
 export const IP_MTU_DISCOVER = 10;
 export const IP_RECVERR = 11;
 export const IP_RECVTOS = 13;
@@ -50,6 +53,7 @@ export const IP_RECVORIGDSTADDR = 20;
 export const IP_BIND_ADDRESS_NO_PORT = 24;
 export const IP_MULTICAST_ALL = 49;
 export const SOL_IPV6 = 41;
+export const IPV6_2292PKTOPTIONS = 6;
 export const IPV6_CHECKSUM = 7;
 export const IPV6_V6ONLY = 26;
 export const IPV6_MULTICAST_ALL = 29;
@@ -87,6 +91,9 @@ export const TCP_USER_TIMEOUT = 18;
 export const SOL_UDP = 17;
 export const UDP_SEGMENT = 103;
 export const UDP_GRO = 104;
+
+// linux/netlink.h
+export const NETLINK_SOCK_DIAG = 4;
 
 // linux/errqueue.h
 export const SO_EE_ORIGIN_NONE = 0;

@@ -10,6 +10,7 @@ export * from "./constants.ts";
 export * from "./errno.ts";
 export * from "./mmsg.ts";
 export * from "./reactor.ts";
+export * from "./sock_diag.ts";
 export * from "./sockaddr.ts";
 export * from "./socket.ts";
 export * from "./syscalls.ts";

@@ -30,7 +30,11 @@ export interface ConnectionEnd {
     | "lost"
     | "limit"
     | "shutdown"
-    | "error";
+    | "error"
+    | "upstream-failed"
+    | "upstream-auth"
+    | "denied"
+    | "blocked";
   readonly side: "client" | "upstream" | "proxy";
 }
 

@@ -57,7 +57,7 @@ export interface UpstreamRoute {
 /** One way for flows to leave. */
 export type Route = DirectRoute | BlockRoute | UpstreamRoute;
 
-/** Decides for each new flow. One a worker; exchanged as a whole when the configuration is read again. */
+/** Decides for each new flow. Exchanged as a whole when the configuration is read again. */
 export interface Router {
   /** Whether every flow leaves by this one route, so that nothing has to be asked. */
   readonly only: Route | undefined;
@@ -76,4 +76,9 @@ export interface Router {
     destinationAt: number,
     facts: FlowFacts,
   ): Route;
+}
+
+/** Where a worker's listeners find the router of the day. Flows that there are keep the routes that they were given. */
+export interface Routing {
+  current: Router;
 }

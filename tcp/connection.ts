@@ -29,6 +29,7 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import { type ConnectionEnd, dialFailure, relayFailure } from "../flow/connection_end.ts";
+import type { Route } from "../flow/mod.ts";
 import { acknowledgeAtOnce } from "./dial.ts";
 import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
 import { livenessDueMs, setLiveness } from "./liveness.ts";
@@ -61,6 +62,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
   readonly #upstream: number;
   readonly #addresses: ConnectionAddresses | undefined;
   readonly #startMs: number;
+  readonly #route: Route | undefined;
   #activeTick: number;
   #deferred = false;
   #livenessSet = false;
@@ -75,6 +77,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
    * @param upstream the connecting socket, not watched yet.
    * @param hasData whether the client has already sent something.
    * @param startMs when it was accepted, on the reactor's clock.
+   * @param route by which it leaves; undefined: none was chosen.
    */
   constructor(
     context: TcpContext,
@@ -85,6 +88,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     addresses: ConnectionAddresses | undefined,
     hasData: boolean,
     startMs: number,
+    route: Route | undefined,
   ) {
     super();
     this.#context = context;
@@ -97,6 +101,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     this.#down = new HalfPipe(context.carrier, upstream, client);
     this.#up.readable = hasData;
     this.#startMs = startMs;
+    this.#route = route;
     this.#activeTick = context.reactor.timers.tick;
   }
 
@@ -332,6 +337,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
       this.#down.bytes,
       Math.round(this.#ageMs()),
       end,
+      this.#route,
     );
   }
 }

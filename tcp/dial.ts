@@ -11,9 +11,12 @@ import {
   EADDRNOTAVAIL,
   EINPROGRESS,
   IP_BIND_ADDRESS_NO_PORT,
+  IP_TOS,
   IP_TRANSPARENT,
+  IPV6_TCLASS,
   IPV6_TRANSPARENT,
   setSockaddrPort,
+  SO_BINDTODEVICE,
   SO_MARK,
   SO_REUSEADDR,
   SOCK_CLOEXEC,
@@ -29,6 +32,8 @@ import {
   TCP_NODELAY,
   TCP_QUICKACK,
 } from "../ffi/mod.ts";
+import type { DirectRoute, Route } from "../flow/mod.ts";
+import type { DialSource } from "./settings.ts";
 import type { TcpContext } from "./worker_context.ts";
 
 /**
@@ -40,19 +45,45 @@ import type { TcpContext } from "./worker_context.ts";
  * @returns the descriptor, connecting; or -errno, with nothing left open.
  */
 export function dial(context: TcpContext, hasData: boolean): number {
-  const { settings: { source }, peer } = context;
-  if (source === "own") return dialFromHere(context, hasData);
-  if (typeof source !== "string") return connectFrom(context, "fixed", hasData);
+  return dialAs(context, context.settings.source, undefined, hasData);
+}
+
+/** The same with the options of a route. */
+export function dialByRoute(context: TcpContext, route: DirectRoute, hasData: boolean): number {
+  const { source } = context.settings;
+  // An address that the settings name is what rules tell the connection by.
+  const wanted = typeof source === "string" ? route.source ?? source : source;
+  // The client's endpoint is only to be had where nothing else holds it, as the settings know.
+  return dialAs(context, wanted === "keep" && source === "keepAddress" ? source : wanted, route, hasData);
+}
+
+/** Whether `route` leaves from here like any connection did before there were routes. */
+export function isPlain(route: Route): route is DirectRoute {
+  return route.kind === "direct" && route.source === undefined && route.interface === undefined &&
+    route.mark === 0 && route.dscp === undefined;
+}
+
+function dialAs(
+  context: TcpContext,
+  source: DialSource,
+  route: DirectRoute | undefined,
+  hasData: boolean,
+): number {
+  const { peer } = context;
+  if (source === "own") return connectFrom(context, "own", route, hasData);
+  if (typeof source !== "string") return connectFrom(context, "fixed", route, hasData);
   if (source === "keepAddress") setSockaddrPort(peer.bytes, farPort(sockaddrPort(peer.bytes)));
   // The client's very tuple may be taken: by the client itself when it runs on this host, or by an earlier
   // connection of it in TIME_WAIT here. Its address is then still worth keeping.
-  const fd = connectFrom(context, "endpoint", hasData);
+  const fd = connectFrom(context, "endpoint", route, hasData);
   if (fd !== -EADDRINUSE && fd !== -EADDRNOTAVAIL) return fd;
   setSockaddrPort(context.peer.bytes, 0);
-  const changed = connectFrom(context, "address", hasData);
+  const changed = connectFrom(context, "address", route, hasData);
   if (changed >= 0) context.count("tcpSourcePortChanged");
   return changed;
 }
+
+const utf8 = new TextEncoder();
 
 const FIRST_FREE_PORT = 1024, FREE_PORTS = 65536 - FIRST_FREE_PORT;
 
@@ -68,18 +99,24 @@ export function farPort(port: number): number {
 
 /** The same from this host's own address, whatever `--source` says. */
 export function dialFromHere(context: TcpContext, hasData: boolean): number {
-  return connectFrom(context, "own", hasData);
+  return connectFrom(context, "own", undefined, hasData);
 }
 
 /** The client's endpoint, its address alone, the addresses that the settings name, or as routing has it. */
 type Source = "endpoint" | "address" | "fixed" | "own";
 
-function connectFrom(context: TcpContext, source: Source, hasData: boolean): number {
+function connectFrom(
+  context: TcpContext,
+  source: Source,
+  route: DirectRoute | undefined,
+  hasData: boolean,
+): number {
   const { sys, destination } = context;
   const family = sockaddrFamily(destination.bytes);
   const fd = sys.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
   let result = setOptions(context, fd);
+  if (route !== undefined) result ||= setRouteOptions(context, fd, family, route);
   if (result === 0 && source === "fixed") result = bindToFixed(context, fd, family);
   else if (result === 0 && source !== "own") result = bindToClient(context, fd, source === "endpoint");
   if (hasData) sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, context.zero.pointer, 4);
@@ -102,6 +139,27 @@ function setOptions(context: TcpContext, fd: number): number {
   let result = sys.setsockopt(fd, SOL_TCP, TCP_NODELAY, one.pointer, 4);
   if (settings.dialMark !== 0) {
     result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, context.mark.pointer, 4);
+  }
+  return result;
+}
+
+function setRouteOptions(context: TcpContext, fd: number, family: number, route: DirectRoute): number {
+  const { sys, settings, value, device } = context;
+  let result = 0;
+  if (route.mark !== 0) {
+    value.words[0] = settings.dialMark | route.mark;
+    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, value.pointer, 4);
+  }
+  if (route.interface !== undefined) {
+    const { written } = utf8.encodeInto(route.interface, device.bytes);
+    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.pointer, written);
+  }
+  if (route.dscp !== undefined) {
+    // The codepoint is the upper six bits of the octet; the lower two are the kernel's (ECN).
+    value.words[0] = route.dscp << 2;
+    result ||= family === AF_INET
+      ? sys.setsockopt(fd, SOL_IP, IP_TOS, value.pointer, 4)
+      : sys.setsockopt(fd, SOL_IPV6, IPV6_TCLASS, value.pointer, 4);
   }
   return result;
 }

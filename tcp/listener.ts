@@ -1,6 +1,6 @@
 /**
- * Accepts intercepted connections: learns where each was going, refuses what must not be carried, dials the
- * destination and hands both sockets to a Connection. Owns the listening socket and the set of open connections.
+ * Accepts intercepted connections: learns where each was going, refuses what must not be carried, asks which way it is
+ * to leave, dials the destination and hands both sockets to a Connection. Owns the listening socket and the set of open connections.
  *
  * @module
  */
@@ -26,29 +26,43 @@ import {
   Timer,
   unmapSockaddr,
 } from "../ffi/mod.ts";
-import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
+import {
+  type BlockRoute,
+  type DirectRoute,
+  REFUSED,
+  type Route,
+  type StreamFailure,
+  UNCOUNTED,
+  type UpstreamRoute,
+} from "../flow/mod.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
 import { type ConnectionEnd, dialFailure } from "../flow/connection_end.ts";
-import { dial } from "./dial.ts";
+import { dial, dialByRoute, isPlain } from "./dial.ts";
 import { BACKLOG, openListenerSocket } from "./listener_socket.ts";
 import { isOwnListener, readOriginalDestination } from "./original_destination.ts";
 import { ReserveDescriptor } from "./reserve_descriptor.ts";
 import { DNS_PORT, ResolverDial, type ResolverDialOwner } from "./resolver_dial.ts";
 import type { TcpCounterName } from "./settings.ts";
+import { UpstreamDial, type UpstreamDialOwner } from "./upstream_dial.ts";
 import { TcpContext, type TcpEnvironment, type TcpWarning } from "./worker_context.ts";
+
+/** In the order of how often they are met. */
+type Carried = Connection | UpstreamDial | ResolverDial;
 
 /** Accepted in one turn at most: open connections have their turn in between. */
 const ACCEPT_BUDGET = 64;
+const IPPROTO_TCP = 6;
 /** How long accepting rests when descriptors have run out; connections that end meanwhile free some. */
 const PAUSE_MS = 250;
 
 /** The TCP side of one worker. */
-export class TcpListener extends Timer implements EventHandler, Deferred, ConnectionOwner, ResolverDialOwner {
+export class TcpListener extends Timer
+  implements EventHandler, Deferred, ConnectionOwner, ResolverDialOwner, UpstreamDialOwner {
   readonly #context: TcpContext;
   readonly #reserve: ReserveDescriptor;
   readonly #fd: number;
-  readonly #connections = new Set<Connection | ResolverDial>();
-  /** Whether the peer's address is needed when a connection is accepted. */
+  readonly #connections = new Set<Carried>();
+  /** Whether the peer's address is needed when a connection is accepted, whichever way it leaves. */
   readonly #needsPeer: boolean;
   readonly dualStack: boolean;
   #paused = false;
@@ -103,22 +117,51 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
 
   onResolverDialled(dial: ResolverDial, upstream: number): void {
     const { client, clientSlot, addresses, hasData, startMs } = dial;
-    this.#relay(client, upstream, clientSlot, addresses, hasData, startMs);
+    this.#relay(client, upstream, clientSlot, addresses, hasData, startMs, undefined);
     this.#forget(dial);
   }
 
   onResolversFailed(dial: ResolverDial, errno: number): void {
-    this.#onDialFailed(dial.client, dial.clientSlot, errno, dial.addresses);
+    this.#onDialFailed(dial.client, dial.clientSlot, errno, dial.addresses, undefined);
+    this.#forget(dial);
+  }
+
+  onUpstreamDialled(dial: UpstreamDial, upstream: number): void {
+    const { client, clientSlot, hasData, startMs, route } = dial;
+    this.#relay(client, upstream, clientSlot, dial.addresses, hasData, startMs, route);
+    this.#forget(dial);
+  }
+
+  onUpstreamFailed(dial: UpstreamDial, failure: StreamFailure): void {
+    const { end, atUpstream, detail } = failure;
+    this.#giveUp(dial.client, dial.clientSlot, dial.addresses, end, dial.route);
+    if (end.reason === "limit") {
+      this.#context.count("tcpRefusedFds");
+      this.#pause("fds-exhausted", detail);
+    } else {
+      this.#context.count("tcpDialFailed");
+      if (atUpstream) this.#context.count("tcpUpstreamFailed");
+      // A destination that refuses is its own affair, as it is without an upstream.
+      if (atUpstream || end.reason === "denied") this.#context.warn("upstream-failed", detail);
+    }
+    this.#forget(dial);
+  }
+
+  onUpstreamDialAborted(dial: UpstreamDial, end: ConnectionEnd): void {
+    this.#giveUp(dial.client, dial.clientSlot, dial.addresses, end, dial.route);
+    this.#context.count("tcpDialFailed");
+    if (end.side === "client") this.#context.count("tcpClientResets");
     this.#forget(dial);
   }
 
   onResolverDialShutDown(dial: ResolverDial): void {
-    this.#giveUp(dial.client, dial.clientSlot, dial.addresses, { reason: "shutdown", side: "proxy" });
+    const end: ConnectionEnd = { reason: "shutdown", side: "proxy" };
+    this.#giveUp(dial.client, dial.clientSlot, dial.addresses, end, undefined);
     this.#context.count("tcpDialFailed");
     this.#forget(dial);
   }
 
-  #forget(connection: Connection | ResolverDial): void {
+  #forget(connection: Carried): void {
     this.#connections.delete(connection);
     if (this.#onIdle !== undefined && this.#connections.size === 0) this.#onIdle();
   }
@@ -144,6 +187,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     if (this.#open) this.#closeListener();
     this.#onIdle = undefined;
     for (const connection of [...this.#connections]) connection.shutDown();
+    this.#context.facts.close();
     this.#reserve.letGo();
   }
 
@@ -165,13 +209,14 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
 
   /** @returns whether there may be another one. */
   #acceptOne(): boolean {
-    const { sys, peer, length } = this.#context;
+    const { sys, peer, length, router: { only } } = this.#context;
+    const needsPeer = this.#needsPeer || only === undefined || !isPlain(only);
     length.words[0] = SOCKADDR_IN6_BYTES;
-    const client = this.#needsPeer
+    const client = needsPeer
       ? sys.accept4(this.#fd, peer.pointer, length.pointer, SOCK_NONBLOCK | SOCK_CLOEXEC)
       : sys.accept4(this.#fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (client >= 0) {
-      if (this.#needsPeer) unmapSockaddr(peer.bytes);
+      if (needsPeer) unmapSockaddr(peer.bytes);
       this.#context.count("tcpAccepted");
       this.#carry(client);
       return !this.#paused;
@@ -223,9 +268,60 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
       dial.start();
       return;
     }
-    const upstream = dial(context, hasData);
-    if (upstream < 0) this.#onDialFailed(client, slot, -upstream, addresses);
-    else this.#relay(client, upstream, slot, addresses, hasData, context.reactor.now);
+    const route = context.router.only ?? this.#choose(client);
+    if (route.kind === "upstream") this.#dialUpstream(route, client, slot, addresses, hasData);
+    else if (route.kind === "block") this.#block(route, client, slot, addresses);
+    else this.#dial(route, client, slot, addresses, hasData);
+  }
+
+  #choose(client: number): Route {
+    const { router, facts, words, peer, destination } = this.#context;
+    const clientAt = peer.offset >> 2, destinationAt = destination.offset >> 2;
+    facts.begin(client, clientAt, destinationAt);
+    return router.choose(IPPROTO_TCP, words, clientAt, destinationAt, facts);
+  }
+
+  #dial(
+    route: DirectRoute,
+    client: number,
+    slot: number,
+    addresses: ConnectionAddresses | undefined,
+    hasData: boolean,
+  ): void {
+    const context = this.#context;
+    const upstream = isPlain(route) ? dial(context, hasData) : dialByRoute(context, route, hasData);
+    if (upstream < 0) this.#onDialFailed(client, slot, -upstream, addresses, route);
+    else this.#relay(client, upstream, slot, addresses, hasData, context.reactor.now, route);
+  }
+
+  #dialUpstream(
+    route: UpstreamRoute,
+    client: number,
+    slot: number,
+    addresses: ConnectionAddresses | undefined,
+    hasData: boolean,
+  ): void {
+    const dial = new UpstreamDial(
+      this.#context,
+      this,
+      route,
+      client,
+      slot,
+      addresses ?? this.#copyAddresses(),
+      hasData,
+    );
+    this.#connections.add(dial);
+    dial.start();
+  }
+
+  #block(
+    route: BlockRoute,
+    client: number,
+    slot: number,
+    addresses: ConnectionAddresses | undefined,
+  ): void {
+    this.#context.count("tcpBlocked");
+    this.#giveUp(client, slot, addresses, { reason: "blocked", side: "proxy" }, route);
   }
 
   #relay(
@@ -235,6 +331,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     addresses: ConnectionAddresses | undefined,
     hasData: boolean,
     startMs: number,
+    route: Route | undefined,
   ): void {
     const connection = new Connection(
       this.#context,
@@ -245,6 +342,7 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
       addresses,
       hasData,
       startMs,
+      route,
     );
     this.#connections.add(connection);
     connection.start();
@@ -294,8 +392,9 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     slot: number,
     errno: number,
     addresses: ConnectionAddresses | undefined,
+    route: Route | undefined,
   ): void {
-    this.#giveUp(client, slot, addresses, dialFailure(errno));
+    this.#giveUp(client, slot, addresses, dialFailure(errno), route);
     if (errno === EMFILE || errno === ENFILE) {
       this.#context.count("tcpRefusedFds");
       this.#pause("fds-exhausted", `socket: ${errnoName(errno)}`);
@@ -312,11 +411,12 @@ export class TcpListener extends Timer implements EventHandler, Deferred, Connec
     slot: number,
     addresses: ConnectionAddresses | undefined,
     end: ConnectionEnd,
+    route: Route | undefined,
   ): void {
     this.#reset(client);
     this.#uncount(slot);
     if (addresses === undefined) return;
-    this.#context.onFlow!(addresses.client, addresses.destination, undefined, 0, 0, 0, end);
+    this.#context.onFlow?.(addresses.client, addresses.destination, undefined, 0, 0, 0, end, route);
   }
 
   #refuse(client: number, counter: TcpCounterName, warning: TcpWarning, detail: string): void {

@@ -17,6 +17,7 @@ import { ANY_V6 } from "../net/mod.ts";
 import { counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertLessOrEqual, assertThrows } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { directRouting } from "../tests/direct_routing.ts";
 import { tcpCounters } from "../tests/tcp_counters.ts";
 import { makeCarrier } from "./carrier.ts";
 import { ClientLimit } from "../flow/mod.ts";
@@ -73,6 +74,7 @@ function environment(loopback: Loopback, sys: Syscalls, reactor: Reactor, port: 
     reactor,
     settings: { ...SETTINGS, port, ownPorts: [port] },
     resolvers: [],
+    routing: directRouting(),
     carrier: makeCarrier(sys, loopback.arena, counters, 4),
     counters,
     openConnections: new Int32Array(new SharedArrayBuffer(4)),

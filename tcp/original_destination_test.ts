@@ -2,6 +2,7 @@ import { archOf, encodeSockaddr, Reactor, sockaddrPort } from "../ffi/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
 import { assertEquals } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { directRouting } from "../tests/direct_routing.ts";
 import { tcpCounters } from "../tests/tcp_counters.ts";
 import { makeCarrier } from "./carrier.ts";
 import { isOwnListener } from "./original_destination.ts";
@@ -34,6 +35,7 @@ Deno.test("isOwnListener: a port of any listener of ours, at an address of this 
     },
     carrier: makeCarrier(sys, arena, counters, 0),
     resolvers: [],
+    routing: directRouting(),
     counters,
     openConnections: new Int32Array(1),
     clientLimit: undefined,

@@ -19,6 +19,7 @@ import { type Endpoint, formatEndpoint, parseEndpoint } from "../net/mod.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { directRouting } from "../tests/direct_routing.ts";
 import { tcpCounters } from "../tests/tcp_counters.ts";
 import { makeCarrier } from "./carrier.ts";
 import type { ConnectionEnd } from "../flow/connection_end.ts";
@@ -118,6 +119,7 @@ class Scene implements Disposable {
         userTimeoutMs: 0,
       },
       resolvers,
+      routing: directRouting(),
       carrier: makeCarrier(watched, loopback.arena, counters, 0),
       counters,
       openConnections: this.openConnections,

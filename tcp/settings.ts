@@ -62,6 +62,8 @@ export type TcpCounterName =
   | "tcpRefusedLimit"
   | "tcpRefusedClientLimit"
   | "tcpRefusedFds"
+  | "tcpBlocked"
+  | "tcpUpstreamFailed"
   | "tcpAcceptPauses"
   | "tcpAcceptErrors"
   | "tcpClientResets"

@@ -1,6 +1,7 @@
 import { archOf, MSG_PEEK, Reactor, SHUT_WR, type Syscalls } from "../ffi/mod.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
+import { directRouting } from "../tests/direct_routing.ts";
 import { tcpCounters } from "../tests/tcp_counters.ts";
 import { makeCarrier } from "./carrier.ts";
 import { Connection } from "./connection.ts";
@@ -59,6 +60,7 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
     arena,
     reactor,
     resolvers: [],
+    routing: directRouting(),
     settings: {
       mode: "redirect",
       port: 1,
@@ -85,7 +87,7 @@ Deno.test("urgent data: a mark that passes while bytes are spliced costs no byte
   });
   const addresses = { client: new Uint8Array(28), destination: new Uint8Array(28) };
   const owner = { onConnectionEnd: () => reactor.stop() };
-  new Connection(context, owner, client, upstream, -1, addresses, false, reactor.now).start();
+  new Connection(context, owner, client, upstream, -1, addresses, false, reactor.now, undefined).start();
   reactor.run();
   receive();
   assertEquals([marked, ends], [true, [{ reason: "closed", side: "client" }]]);

@@ -13,15 +13,19 @@ import {
   SocketFactory,
   type Syscalls,
 } from "../ffi/mod.ts";
-import type { ClientLimit } from "../flow/mod.ts";
+import type { ClientLimit, Route, Router, Routing } from "../flow/mod.ts";
 import type { ConnectionEnd } from "../flow/connection_end.ts";
+import { FLOW_FACTS_BYTES, TcpFlowFacts } from "./flow_facts.ts";
 import type { Carrier } from "./half_pipe.ts";
 import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
 
 /** Arena bytes that a context takes. */
-export const CONTEXT_BYTES = 1024;
+export const CONTEXT_BYTES = 1024 + FLOW_FACTS_BYTES;
 
-/** Receives every connection that has ended; addresses are sockaddr bytes. */
+/** Bytes of an interface's name with its final zero. */
+const IFNAMSIZ = 16;
+
+/** Receives every connection that has ended; addresses are sockaddr bytes, the route undefined where none was chosen. */
 export type FlowSink = (
   client: Uint8Array,
   destination: Uint8Array,
@@ -30,6 +34,7 @@ export type FlowSink = (
   bytesDown: number,
   durationMs: number,
   end: ConnectionEnd,
+  route: Route | undefined,
 ) => void;
 
 /** Conditions that an operator should hear of; the receiver limits their rate. */
@@ -39,7 +44,8 @@ export type TcpWarning =
   | "client-limit"
   | "fds-exhausted"
   | "accept-error"
-  | "source-address";
+  | "source-address"
+  | "upstream-failed";
 
 /** What the worker brings. */
 export interface TcpEnvironment {
@@ -51,6 +57,8 @@ export interface TcpEnvironment {
   readonly carrier: Carrier;
   /** Where the settings say so, dialled in the order given instead of any destination with port 53. */
   readonly resolvers: readonly Endpoint[];
+  /** Which way each new connection leaves. */
+  readonly routing: Routing;
   readonly counters: TcpCounters;
   /** Connections open over all workers. */
   readonly openConnections: Int32Array;
@@ -73,6 +81,10 @@ export class TcpContext {
   readonly reactor: Reactor;
   readonly settings: TcpSettings;
   readonly sockets: SocketFactory;
+  /** The arena's, for those who are told places in it. */
+  readonly words: Int32Array;
+  /** Of the connection that is being accepted, once its descriptor has been written there. */
+  readonly facts: TcpFlowFacts;
   readonly resolvers: readonly DialledResolver[];
   readonly carrier: Carrier;
   /** Of the connection that is being accepted: its peer, and where it was going. */
@@ -86,6 +98,8 @@ export class TcpContext {
   readonly mark: Block;
   readonly lingerZero: Block;
   readonly value: Block;
+  /** Name of an interface, written before use. */
+  readonly device: Block;
   /** Where connections towards destinations come from, by family; undefined: not always from the same address. */
   readonly fixedSource: Readonly<Record<IpFamily, Block>> | undefined;
   readonly #environment: TcpEnvironment;
@@ -114,10 +128,18 @@ export class TcpContext {
     this.lingerZero = arena.allocate(8);
     this.lingerZero.words[0] = 1;
     this.value = arena.allocate(4);
+    this.device = arena.allocate(IFNAMSIZ);
+    this.words = arena.words;
+    this.facts = new TcpFlowFacts(sys, arena);
     const { source } = settings;
     this.fixedSource = typeof source === "string"
       ? undefined
       : { 4: encoded(arena, source[4]), 6: encoded(arena, source[6]) };
+  }
+
+  /** Of flows that are new now. */
+  get router(): Router {
+    return this.#environment.routing.current;
   }
 
   get clientLimit(): ClientLimit | undefined {

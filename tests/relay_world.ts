@@ -15,6 +15,7 @@ import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLessOrEqual } from "./assert.ts";
 import { FakeKernel } from "./fake_kernel.ts";
 import { FakeSocket } from "./fake_socket.ts";
+import { directRouting } from "./direct_routing.ts";
 import { tcpCounters } from "./tcp_counters.ts";
 
 /** Timeouts of the relay under test. */
@@ -122,6 +123,7 @@ export class Flow {
       addresses,
       false,
       world.reactor.now,
+      undefined,
     );
     this.connection.start();
   }
@@ -238,6 +240,7 @@ export class RelayWorld {
       settings: SETTINGS,
       carrier,
       resolvers: [],
+      routing: directRouting(),
       counters,
       openConnections: new Int32Array(1),
       clientLimit: undefined,

@@ -104,6 +104,8 @@ export type UpstreamSettings =
 
 /** How flows leave, whole: what is exchanged when the configuration is read again. */
 export interface RoutingSettings {
+  /** Which list of names `upstreams` has, for the records of flows, see control/route_names.ts; 0 to 65535. */
+  readonly generation: number;
   /** At most 255. */
   readonly upstreams: readonly UpstreamSettings[];
   /** The compiled policy, see policy/; undefined: every flow leaves by `otherwise`. */
