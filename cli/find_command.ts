@@ -6,7 +6,7 @@
 import type { ConfigIssue } from "../config/mod.ts";
 import { type Command, PROGRAM } from "./command.ts";
 import { COMMANDS, INTERNAL_COMMANDS } from "./commands.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../config/nearest.ts";
 
 /** The command that `args` begin with, and the arguments after its name. */
 export function findCommand(

@@ -3,10 +3,12 @@
  * table makes both.
  *
  * Only what a flag's text says by itself is judged here (a number, one of the choices); whether the value makes
- * sense is the configuration's business. Flags whose values are the network's are in network_flag.ts.
+ * sense is the configuration's business. How values of the network are read is config/network_value.ts's.
  *
  * @module
  */
+import type { ListKind } from "../config/network_value.ts";
+
 /** A text that is no value of its flag. */
 export class Unreadable {
   readonly found: string;
@@ -98,15 +100,6 @@ export function seconds(fallbackMs: number, help: string): Flag<number> {
 /** Any number of texts as they are, one for each time the flag is given. */
 export function texts(placeholder: string, help: string): Flag<readonly string[]> {
   return { shape: "list", placeholder, help, fallback: [], fallbackText: "", read: (texts) => texts };
-}
-
-/** How a flag that takes many values reads each of them. */
-export interface ListKind<T> {
-  readonly placeholder: string;
-  /** What would have been read. */
-  readonly wanted: string;
-  /** @returns undefined when `text` is none. */
-  readonly read: (text: string) => T | undefined;
 }
 
 /** Any number of values, parted by commas or by giving the flag again. `fallbackText` says what none means. */

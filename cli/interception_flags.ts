@@ -12,7 +12,7 @@ import {
   sidecarRunConfig,
 } from "../config/mod.ts";
 import { choice, type FlagValues, list, toggle, whole } from "./flag.ts";
-import { INTERFACES } from "./network_flag.ts";
+import { INTERFACES } from "../config/network_value.ts";
 import { SELECTOR_FLAGS, selectorConfig } from "./selector_flags.ts";
 import { checkSidecarFlags, SIDECAR_FLAGS, sidecarConfig } from "./sidecar_flags.ts";
 

@@ -7,7 +7,7 @@
 import { parseArgs } from "@std/cli/parse-args";
 import type { ConfigIssue } from "../config/mod.ts";
 import { type FlagSet, type FlagValues, Unreadable } from "./flag.ts";
-import { nearest } from "./nearest.ts";
+import { nearest } from "../config/nearest.ts";
 
 /** What was read. A flag that could not be read has its fallback as value, and an issue. */
 export interface ParsedFlags<F extends FlagSet> {

@@ -1,7 +1,16 @@
 import { assert, assertEquals } from "../tests/assert.ts";
 import { formatEndpoint, formatPortRange } from "../net/mod.ts";
 import { choice, list, seconds, texts, toggle, whole } from "./flag.ts";
-import { CGROUPS, endpoints, INTERFACES, MACS, MARKS, PORTS, PREFIXES, USERS } from "./network_flag.ts";
+import {
+  CGROUPS,
+  endpoints,
+  INTERFACES,
+  MACS,
+  MARKS,
+  PORTS,
+  PREFIXES,
+  USERS,
+} from "../config/network_value.ts";
 import { parseFlags } from "./parse_flags.ts";
 
 const FLAGS = {

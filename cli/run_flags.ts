@@ -15,7 +15,7 @@ import {
 } from "../config/mod.ts";
 import { choice, type FlagValues, list, seconds, toggle, under, whole } from "./flag.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
-import { endpoints } from "./network_flag.ts";
+import { endpoints } from "../config/network_value.ts";
 import { checkSidecarFlags } from "./sidecar_flags.ts";
 
 const defaults = defaultRunConfig();

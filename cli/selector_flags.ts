@@ -5,7 +5,7 @@
  */
 import type { SelectorConfig } from "../config/mod.ts";
 import { type FlagValues, list, texts, under } from "./flag.ts";
-import { CGROUPS, GROUPS, INTERFACES, MACS, MARKS, PORTS, PREFIXES, USERS } from "./network_flag.ts";
+import { CGROUPS, GROUPS, INTERFACES, MACS, MARKS, PORTS, PREFIXES, USERS } from "../config/network_value.ts";
 
 /**
  * Pairs of what to take and what to leave alone. A flow is taken when every pair of which something is to be taken

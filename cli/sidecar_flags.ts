@@ -13,7 +13,7 @@ import {
   type TcpMode,
 } from "../config/mod.ts";
 import { choice, type FlagValues, list, toggle, under, whole } from "./flag.ts";
-import { ADDRESSES, GROUPS, INTERFACES, PORTS, USERS } from "./network_flag.ts";
+import { ADDRESSES, GROUPS, INTERFACES, PORTS, USERS } from "../config/network_value.ts";
 
 /** What only a sidecar has. */
 export const SIDECAR_FLAGS = under("with --sidecar", {

@@ -1,9 +1,8 @@
 /**
- * The kinds of flags whose values are the network's: ports, addresses, interfaces, users, marks.
+ * How values of the network are written, in flags and in files alike: ports, addresses, interfaces, users, marks.
  *
  * @module
  */
-import type { Account } from "../config/mod.ts";
 import {
   type Endpoint,
   type MarkMatch,
@@ -17,7 +16,17 @@ import {
   type PortRange,
   unmapV4,
 } from "../net/mod.ts";
-import type { ListKind } from "./flag.ts";
+import type { Account } from "./selector_config.ts";
+
+/** How one of several values is read. */
+export interface ListKind<T> {
+  /** Stands for it in the help. */
+  readonly placeholder: string;
+  /** What would have been read. */
+  readonly wanted: string;
+  /** @returns undefined when `text` is none. */
+  readonly read: (text: string) => T | undefined;
+}
 
 /** Ports and ranges of ports. */
 export const PORTS: ListKind<PortRange> = {
