@@ -1,14 +1,17 @@
 /**
- * Whether what is to be intercepted makes sense: all that the rules depend on. The rest of the configuration is
- * check_run_config.ts's.
+ * Whether what is to be intercepted makes sense, and where it goes: all that the rules depend on, for what leaves
+ * directly need not come here at all. The rest of the configuration is check_run_config.ts's.
  *
  * @module
  */
+import { checkPolicy } from "./check_policy.ts";
 import { checkSelectors } from "./check_selectors.ts";
 import { checkSidecar } from "./check_sidecar.ts";
+import { checkUpstreams } from "./check_upstreams.ts";
 import { checkWhole } from "./check_value.ts";
 import type { ConfigIssue } from "./config_error.ts";
 import { namesTraffic, type RunConfig } from "./run_config.ts";
+import { Routes } from "./upstream_kinds.ts";
 
 /**
  * Every issue, in the order of the flags in the help; empty when there is none.
@@ -16,6 +19,7 @@ import { namesTraffic, type RunConfig } from "./run_config.ts";
  * @param mayBeForeign whether the rules may be somebody else's, as those of a `run` alone may.
  */
 export function checkInterception(config: RunConfig, mayBeForeign = false): ConfigIssue[] {
+  const routes = new Routes(config.upstreams, config.groups);
   return [
     ...checkTraffic(config, mayBeForeign),
     ...checkSelectors(config),
@@ -23,6 +27,8 @@ export function checkInterception(config: RunConfig, mayBeForeign = false): Conf
     ...checkWhole("--workers", config.workers, 1, 256),
     ...checkUdpListeners(config),
     ...checkSidecar(config),
+    ...checkUpstreams(config, routes),
+    ...checkPolicy(config, routes),
   ];
 }
 

@@ -11,7 +11,7 @@ const NAME_BYTES = 15;
  * The kernel's dev_valid_name(): 1 to 15 bytes, no slash, colon or white space, not "." or ".."; and no
  * control characters, nor those that nft cannot quote, or that nft (`*`) or iptables (`+` at the end) would expand.
  */
-function isInterfaceName(name: string): boolean {
+export function isInterfaceName(name: string): boolean {
   return name !== "" && !name.includes("*") && !name.endsWith("+") && fitsKernel(name);
 }
 

@@ -5,6 +5,7 @@
  */
 export { checkInterception } from "./check_interception.ts";
 export * from "./check_run_config.ts";
+export { secretProblem } from "./check_upstreams.ts";
 export * from "./config_error.ts";
 export * from "./interface_pattern.ts";
 export * from "./policy_config.ts";
