@@ -1,0 +1,102 @@
+/**
+ * Makes the routes of a worker from what it has been told.
+ *
+ * @module
+ */
+import type { Dialogue } from "../ffi/mod.ts";
+import type { Route, StreamFailure } from "../flow/mod.ts";
+import { HopStreams } from "./chain.ts";
+import { DirectStreams } from "./direct.ts";
+import type { UpstreamEnvironment } from "./environment.ts";
+import { makeGroup, type Member } from "./group.ts";
+import type { Hop } from "./hop.ts";
+import { HttpHop } from "./http.ts";
+import { ProxyProtocolDatagrams, ProxyProtocolHop } from "./proxy_protocol.ts";
+import type { UpstreamSettings } from "./settings.ts";
+import { Socks5Hop } from "./socks5.ts";
+import { Socks5Datagrams } from "./socks5_udp.ts";
+
+/**
+ * The routes of `settings`, each at its own index. Upstreams that a chain or a group names stand before it.
+ *
+ * @throws {RangeError} where names or passwords do not fit the protocol, and for what cannot be a hop: settings have been
+ * checked before.
+ */
+export function makeUpstreams(
+  settings: readonly UpstreamSettings[],
+  environment: UpstreamEnvironment,
+): Route[] {
+  const members: Member[] = [];
+  return settings.map((each, id) => {
+    const member = makeMember(environment, each, settings, members);
+    members.push(member);
+    if (each.kind === "block") return { kind: "block", id, name: each.name, how: each.how };
+    if (each.kind === "direct") return { ...each, id };
+    const { name, streams, datagrams, timeoutMs } = member;
+    return { kind: "upstream", id, name, streams, datagrams, connectTimeoutMs: timeoutMs };
+  });
+}
+
+/** Every kind is made a member, for groups may name any. */
+function makeMember(
+  environment: UpstreamEnvironment,
+  settings: UpstreamSettings,
+  all: readonly UpstreamSettings[],
+  members: readonly Member[],
+): Member {
+  const { name } = settings;
+  switch (settings.kind) {
+    case "direct": {
+      const direct = new DirectStreams(environment, settings);
+      return { name, streams: direct, datagrams: direct, timeoutMs: Infinity };
+    }
+    case "block":
+      return { name, streams: { name, open: blocked }, datagrams: undefined, timeoutMs: 0 };
+    case "chain": {
+      const hops = settings.hops.map((index) => makeHop(environment, all[index]!));
+      const streams = new HopStreams(environment, name, hops);
+      return { name, streams, datagrams: undefined, timeoutMs: streams.timeoutMs };
+    }
+    case "socks5":
+    case "http":
+    case "proxy-protocol":
+      return makeServer(environment, settings);
+    case "failover":
+    case "round-robin":
+    case "least-latency":
+      return makeGroup(environment, settings, settings.members.map((index) => members[index]!));
+  }
+}
+
+type HopSettings = Extract<UpstreamSettings, { kind: "socks5" | "http" | "proxy-protocol" }>;
+
+function makeServer(environment: UpstreamEnvironment, settings: HopSettings): Member {
+  const { name, timeoutMs } = settings;
+  const hop = makeHop(environment, settings);
+  const streams = new HopStreams(environment, name, [hop]);
+  if (hop instanceof Socks5Hop && settings.kind === "socks5" && settings.udp) {
+    return { name, streams, datagrams: new Socks5Datagrams(environment, name, hop), timeoutMs };
+  }
+  if (settings.kind === "proxy-protocol" && settings.version === 2) {
+    return { name, streams, datagrams: new ProxyProtocolDatagrams(environment, settings), timeoutMs };
+  }
+  return { name, streams, datagrams: undefined, timeoutMs };
+}
+
+function makeHop(environment: UpstreamEnvironment, settings: UpstreamSettings): Hop {
+  switch (settings.kind) {
+    case "socks5":
+      return new Socks5Hop(environment, settings);
+    case "http":
+      return new HttpHop(environment, settings);
+    case "proxy-protocol":
+      return new ProxyProtocolHop(environment, settings);
+    default:
+      throw new RangeError(`hop ${settings.name}: ${settings.kind} found, a kind of server wanted`);
+  }
+}
+
+// deno-lint-ignore require-yield
+function* blocked(): Dialogue<StreamFailure> {
+  return { fd: -1, end: { reason: "blocked", side: "proxy" }, atUpstream: false, detail: "blocked" };
+}
