@@ -17,6 +17,8 @@ import { type FdBudget, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { FlowLog } from "./flow_log.ts";
 import { foreignInterception, type Interception } from "./interception.ts";
 import { preflight } from "./preflight.ts";
+import { resolveRouting } from "./resolve_routing.ts";
+import { RouteNames } from "./route_names.ts";
 import { RuleInterception } from "./rule_interception.ts";
 import { Supervisor } from "./supervisor.ts";
 import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
@@ -47,6 +49,7 @@ export class App {
   readonly #config: RunConfig;
   readonly #emit: EventSink;
   readonly #parts: Partial<AppParts>;
+  readonly #routeNames = new RouteNames();
   readonly #forced = Promise.withResolvers<void>();
   #isForced = false;
   #running: Promise<Running> | undefined;
@@ -103,9 +106,11 @@ export class App {
     this.#emit({ event: "starting", pid: Deno.pid, workers: config.workers });
     const { marks } = await preflight(config);
     const budget = this.#shareFds();
-    const configs = workerConfigs(config, budget, marks ? DEFAULT_KERNEL_NUMBERS.marks : NO_MARKS);
+    const routing = await resolveRouting(config, this.#routeNames);
+    const socketMarks = marks ? DEFAULT_KERNEL_NUMBERS.marks : NO_MARKS;
+    const configs = workerConfigs(config, budget, socketMarks, routing);
     const flowLog = config.flows
-      ? new FlowLog(configs.flatMap(({ flowRing }) => flowRing ?? []), this.#emit)
+      ? new FlowLog(configs.flatMap(({ flowRing }) => flowRing ?? []), this.#routeNames, this.#emit)
       : undefined;
     const interception = this.#parts.interception ?? defaultInterception(config, this.#emit);
     const url = this.#parts.workerUrl ?? new URL("../dataplane/main.ts", import.meta.url);

@@ -31,8 +31,12 @@ export function describeEvent(event: AppEvent): string {
     }
     case "flow": {
       const local = event.local === undefined ? "" : ` from ${event.local}`;
+      // That it went from here is what anybody would think.
+      const upstream = event.upstream === undefined || event.upstream === "direct"
+        ? ""
+        : ` by ${event.upstream}`;
       const direction = event.direction === undefined ? "" : `${event.direction} `;
-      return `flow: ${direction}${event.proto} ${event.client} -> ${event.destination}${local}: ` +
+      return `flow: ${direction}${event.proto} ${event.client} -> ${event.destination}${upstream}${local}: ` +
         `${carried(event.bytesUp, event.datagramsUp)} up, ${
           carried(event.bytesDown, event.datagramsDown)
         } down, ` +

@@ -55,6 +55,8 @@ export interface AppEvents {
     destination: string;
     /** Our socket towards the destination; absent when none was bound. */
     local?: string;
+    /** Name of the upstream or the group that it left by; absent for DNS that we answer, and for connections to a pod. */
+    upstream?: string;
     bytesUp: number;
     bytesDown: number;
     /** Of UDP alone. */

@@ -5,9 +5,12 @@ import {
   FlowRingWriter,
   IPPROTO_TCP,
   IPPROTO_UDP,
+  NO_ROUTE,
+  routeWord,
 } from "../dataplane/flow_ring.ts";
 import type { AppEvent } from "./events.ts";
 import { FlowLog } from "./flow_log.ts";
+import { RouteNames } from "./route_names.ts";
 
 /** sockaddr_in */
 const CLIENT = Uint8Array.of(2, 0, 0xa1, 0x12, 192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 0, 0);
@@ -38,6 +41,7 @@ function write(
   bytesUp: number,
   local?: Uint8Array,
   direction?: FlowDirection,
+  route = NO_ROUTE,
 ) {
   return writer.write(
     { protocol: IPPROTO_TCP, direction },
@@ -53,6 +57,7 @@ function write(
       reason: "reset",
       side: "client",
     },
+    route,
   );
 }
 
@@ -60,7 +65,7 @@ Deno.test("FlowLog: a worker wakes it for the first record only, and one batch r
   const ring = new SharedArrayBuffer(flowRingBytes(8));
   const events: AppEvent[] = [];
   const writer = new FlowRingWriter(ring);
-  using log = new FlowLog([ring], (event) => events.push(event));
+  using log = new FlowLog([ring], new RouteNames(), (event) => events.push(event));
   assertEquals([write(writer, 1), write(writer, 2), write(writer, 3)], ["wake", "written", "written"]);
   log.notify();
   log.notify();
@@ -74,7 +79,7 @@ Deno.test("FlowLog: endpoints as text, no local when there was none", () => {
   const ring = new SharedArrayBuffer(flowRingBytes(8));
   const events: AppEvent[] = [];
   const writer = new FlowRingWriter(ring);
-  using log = new FlowLog([ring], (event) => events.push(event));
+  using log = new FlowLog([ring], new RouteNames(), (event) => events.push(event));
   write(writer, 10);
   write(writer, 10, CLIENT, "inbound");
   log.flush();
@@ -95,7 +100,7 @@ Deno.test("FlowLog: a UDP session tells its datagrams, none of them too", () => 
   const ring = new SharedArrayBuffer(flowRingBytes(8));
   const events: AppEvent[] = [];
   const writer = new FlowRingWriter(ring);
-  using log = new FlowLog([ring], (event) => events.push(event));
+  using log = new FlowLog([ring], new RouteNames(), (event) => events.push(event));
   writer.write(
     { protocol: IPPROTO_UDP, direction: undefined },
     CLIENT,
@@ -110,6 +115,7 @@ Deno.test("FlowLog: a UDP session tells its datagrams, none of them too", () => 
       reason: "idle-timeout",
       side: "proxy",
     },
+    NO_ROUTE,
   );
   log.flush();
   assertEquals(events, [{
@@ -125,4 +131,23 @@ Deno.test("FlowLog: a UDP session tells its datagrams, none of them too", () => 
     durationMs: 300_000,
     end: { reason: "idle-timeout", side: "proxy" },
   }]);
+});
+
+Deno.test("FlowLog: a flow is told with the upstream that it left by, also when that is called otherwise by now", () => {
+  const ring = new SharedArrayBuffer(flowRingBytes(8));
+  const events: AppEvent[] = [];
+  const names = new RouteNames();
+  const writer = new FlowRingWriter(ring);
+  using log = new FlowLog([ring], names, (event) => events.push(event));
+  const before = names.generationOf(["direct", "office"]), after = names.generationOf(["direct", "home"]);
+  for (const word of [routeWord(before, 1), routeWord(after, 1), routeWord(after, 0), NO_ROUTE]) {
+    write(writer, 10, undefined, undefined, word);
+  }
+  log.flush();
+  assertEquals(events.map((event) => event.event === "flow" && event.upstream), [
+    "office",
+    "home",
+    "direct",
+    undefined,
+  ]);
 });

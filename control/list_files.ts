@@ -41,7 +41,12 @@ export async function collectPrefixes(
   return mergePrefixes(prefixes).map(({ text }) => text);
 }
 
-async function readPrefixFile(path: string, file: string, issues: ConfigIssue[]): Promise<readonly Prefix[]> {
+/** A whole list; none of it when a line is bad. What cannot be read becomes issues of `path`. */
+export async function readPrefixFile(
+  path: string,
+  file: string,
+  issues: ConfigIssue[],
+): Promise<readonly Prefix[]> {
   const text = await readFile(path, file, issues);
   if (text === undefined) return [];
   const list = parsePrefixList(text);

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { Listeners, WorkerConfig } from "../dataplane/protocol.ts";
+import type { Listeners, RoutingSettings, WorkerConfig } from "../dataplane/protocol.ts";
 import { type SlotObserver, WorkerSlot } from "./worker_slot.ts";
 
 /** How long a worker may take to get ready; it needs 50 ms. */
@@ -45,6 +45,11 @@ export class Supervisor {
     const listeners = [await first!.start(), ...await Promise.all(others.map((slot) => slot.start()))];
     // Redirected queries arrive at one port of all workers.
     return { tcp: listeners[0]!.tcp, udp: [...new Set(listeners.flatMap(({ udp }) => udp))] };
+  }
+
+  /** New flows leave in these ways from now on; those that there are keep theirs. */
+  exchangeRouting(routing: RoutingSettings): void {
+    for (const slot of this.#slots) slot.exchangeRouting(routing);
   }
 
   /** Nothing new is taken on; resolves when the last connection and the last session have ended. */

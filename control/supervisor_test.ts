@@ -1,18 +1,20 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertRejects } from "../tests/assert.ts";
 import { defaultRunConfig } from "../config/mod.ts";
-import type { WorkerConfig } from "../dataplane/protocol.ts";
+import type { RoutingSettings, WorkerConfig } from "../dataplane/protocol.ts";
 import { counterSlot } from "../dataplane/stats.ts";
 import { BackOff } from "./back_off.ts";
 import { Supervisor } from "./supervisor.ts";
 import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
 import { type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
 
+const ROUTING: RoutingSettings = { generation: 0, upstreams: [], policy: undefined, otherwise: 0 };
+
 type FixtureName = "obedient" | "busy" | "deaf" | "failing" | "dying" | "silent";
 
 /** A supervisor of two fixture workers, and what it reports. */
 function watch(name: FixtureName, startTimeoutMs?: number) {
   const budget = { maxConnections: 10, maxPipesPerWorker: 1, maxSessions: 10, maxReplySocketsPerWorker: 1 };
-  const configs = workerConfigs({ ...defaultRunConfig(), workers: 2 }, budget, NO_MARKS);
+  const configs = workerConfigs({ ...defaultRunConfig(), workers: 2 }, budget, NO_MARKS, ROUTING);
   const deaths: WorkerDeath[] = [];
   const warnings: string[] = [];
   const restarted = Promise.withResolvers<number>();
@@ -42,6 +44,17 @@ Deno.test("supervisor: start, drain, stop", async () => {
   assertEquals(await supervisor.stop(5000), []);
   assertEquals(warnings.length, 4);
   assertEquals(deaths, []);
+});
+
+Deno.test("supervisor: other ways out are told to the workers there are, and to those that follow one that dies", async () => {
+  const { supervisor, warnings, restarted } = watch("dying");
+  await supervisor.start();
+  supervisor.exchangeRouting({ ...ROUTING, generation: 7 });
+  const worker = await restarted;
+  await supervisor.drain();
+  assertEquals(await supervisor.stop(5000), []);
+  assert(warnings.includes("0 heard-routing 7"), warnings.join());
+  assert(warnings.includes(`${worker} begun-with 7`), warnings.join());
 });
 
 Deno.test("supervisor: a worker that dies is restarted, the other one carries on, its connections are written off", async () => {

@@ -5,7 +5,13 @@
  */
 import type { RunConfig } from "../config/mod.ts";
 import { flowRingBytes } from "../dataplane/flow_ring.ts";
-import type { DnsListenerSettings, TcpSettings, UdpSettings, WorkerConfig } from "../dataplane/protocol.ts";
+import type {
+  DnsListenerSettings,
+  RoutingSettings,
+  TcpSettings,
+  UdpSettings,
+  WorkerConfig,
+} from "../dataplane/protocol.ts";
 import { STATS_BYTES } from "../dataplane/stats.ts";
 import type { FdBudget } from "./fd_budget.ts";
 import { FLOW_RING_RECORDS } from "./flow_log.ts";
@@ -25,7 +31,12 @@ const SESSIONS_A_CLIENT_NEEDS = 256;
 export const NO_MARKS: SocketMarks = { bypass: 0, reply: 0, dontFragment: 0 };
 
 /** One configuration for each worker. */
-export function workerConfigs(config: RunConfig, budget: FdBudget, marks: SocketMarks): WorkerConfig[] {
+export function workerConfigs(
+  config: RunConfig,
+  budget: FdBudget,
+  marks: SocketMarks,
+  routing: RoutingSettings,
+): WorkerConfig[] {
   const tcp = tcpSettings(config, budget, marks);
   const openConnections = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
   const clientTable = clientTableFor(budget.maxConnections, config.maxConnectionsPerClient);
@@ -38,6 +49,7 @@ export function workerConfigs(config: RunConfig, budget: FdBudget, marks: Socket
     dns: dnsSettings(config, marks),
     udp: udpSettings(config, budget, marks, index),
     resolvers: config.dns,
+    routing,
     stats: new SharedArrayBuffer(STATS_BYTES),
     openConnections,
     clientTable,

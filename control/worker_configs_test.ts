@@ -1,5 +1,6 @@
 import { DEFAULT_SIDECAR, defaultRunConfig, type RunConfig, sidecarRunConfig } from "../config/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
+import type { RoutingSettings } from "../dataplane/protocol.ts";
 import { DEFAULT_KERNEL_NUMBERS } from "../nft/intent.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import type { FdBudget } from "./fd_budget.ts";
@@ -13,8 +14,10 @@ const BUDGET: FdBudget = {
   maxReplySocketsPerWorker: 16,
 };
 
+const ROUTING: RoutingSettings = { generation: 0, upstreams: [], policy: undefined, otherwise: 0 };
+
 function configs(change: Partial<RunConfig>, socketMarks = marks as typeof NO_MARKS) {
-  return workerConfigs({ ...defaultRunConfig(), workers: 3, ...change }, BUDGET, socketMarks);
+  return workerConfigs({ ...defaultRunConfig(), workers: 3, ...change }, BUDGET, socketMarks, ROUTING);
 }
 
 Deno.test("workerConfigs: each UDP worker has a port of its own and knows all of them", () => {
@@ -68,6 +71,10 @@ Deno.test("workerConfigs: all workers tell clients apart in the same way, which 
 Deno.test("workerConfigs: every worker is told the resolvers", () => {
   const dns = [parseEndpoint("192.0.2.53:53")!, parseEndpoint("[2001:db8::53]:5353")!];
   for (const { resolvers } of configs({ dns })) assertEquals(resolvers, dns);
+});
+
+Deno.test("workerConfigs: every worker is told the same ways out", () => {
+  for (const { routing } of configs({})) assert(routing === ROUTING);
 });
 
 Deno.test("workerConfigs: the listeners of a sidecar share the budget of one", () => {

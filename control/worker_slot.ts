@@ -3,7 +3,13 @@
  *
  * @module
  */
-import type { FromWorker, Listeners, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
+import type {
+  FromWorker,
+  Listeners,
+  RoutingSettings,
+  WorkerConfig,
+  WorkerFailure,
+} from "../dataplane/protocol.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { BackOff } from "./back_off.ts";
 import { WorkerHandle } from "./worker_handle.ts";
@@ -40,7 +46,7 @@ export class WorkerStartError extends Error {
 /** A slot: what is wanted of it, and the worker that lives in it now, if one does. */
 export class WorkerSlot {
   readonly #url: URL;
-  readonly #config: WorkerConfig;
+  #config: WorkerConfig;
   readonly #observer: SlotObserver;
   readonly #startTimeoutMs: number;
   readonly #backOff = new BackOff();
@@ -79,6 +85,12 @@ export class WorkerSlot {
   start(): Promise<Listeners> {
     this.#launch();
     return this.#firstReady.promise;
+  }
+
+  /** New flows leave in these ways from now on, in this life and in those that follow. */
+  exchangeRouting(routing: RoutingSettings): void {
+    this.#config = { ...this.#config, routing };
+    this.#handle?.send({ kind: "routing", routing });
   }
 
   /** Resolves when no connection and no session is left. */

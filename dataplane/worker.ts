@@ -33,6 +33,7 @@ import {
   type TcpSettings,
 } from "../tcp/mod.ts";
 import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
+import { makeUpstreams, UPSTREAM_BYTES, UpstreamEnvironment, type UpstreamSeat } from "../upstream/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP, NO_ROUTE } from "./flow_ring.ts";
 import type {
   FromWorker,
@@ -44,7 +45,7 @@ import type {
 } from "./protocol.ts";
 import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";
 import { WarningLimiter } from "./warnings.ts";
-import { ALWAYS_DIRECT, makeRoutes, RouteWords, WorkerRouter } from "./worker_router.ts";
+import { ALWAYS_DIRECT, RouteWords, WorkerRouter } from "./worker_router.ts";
 
 /** Beside what TCP, UDP and DNS take: epoll events, doorbell, clock, limits, alignment. */
 const OTHER_BYTES = 16 * 1024;
@@ -96,6 +97,7 @@ class DataPlaneWorker {
   /** Of all listeners but those of connections to a pod. */
   readonly #routing: Routing = { current: ALWAYS_DIRECT };
   readonly #routeWords = new RouteWords();
+  readonly #upstreams: UpstreamEnvironment;
   #carrier: Carrier | undefined;
 
   constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
@@ -109,6 +111,12 @@ class DataPlaneWorker {
     this.#warnings = new WarningLimiter(this.#reactor, send);
     this.#counters = new Float64Array(config.stats);
     this.#flowRing = config.flowRing && new FlowRingWriter(config.flowRing);
+    this.#upstreams = new UpstreamEnvironment({
+      sys: this.#sys,
+      arena: this.#arena,
+      reactor: this.#reactor,
+      ...ownSockets(config),
+    });
     try {
       this.#route(config.routing);
       // Before the listeners: of two listeners on one port, the kernel would give connections to a dead one too.
@@ -230,7 +238,7 @@ class DataPlaneWorker {
 
   /** From now on new flows leave in these ways. */
   #route(settings: RoutingSettings): void {
-    const routes = makeRoutes(settings);
+    const routes = makeUpstreams(settings.upstreams, this.#upstreams);
     this.#routeWords.add(settings.generation, routes);
     this.#routing.current = new WorkerRouter(routes, undefined, settings.otherwise);
   }
@@ -270,8 +278,18 @@ const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name) => [name, counterSl
   number
 >;
 
+/** What upstreams' sockets have in common with those that connect to destinations. */
+function ownSockets({ tcp, udp }: WorkerConfig): Pick<UpstreamSeat, "mark" | "source"> {
+  // What comes to a pod never leaves by an upstream.
+  const outbound = tcp.find(({ direction }) => direction !== "inbound");
+  return {
+    mark: outbound?.dialMark ?? udp?.bypassMark ?? 0,
+    source: outbound?.source === "keep" || outbound === undefined && udp?.source === "keep" ? "keep" : "own",
+  };
+}
+
 function arenaBytes({ tcp, udp, dns, resolvers }: WorkerConfig): number {
-  return OTHER_BYTES + (tcp.length === 0 ? 0 : CARRIER_BYTES + tcp.length * CONTEXT_BYTES) +
+  return OTHER_BYTES + UPSTREAM_BYTES + (tcp.length === 0 ? 0 : CARRIER_BYTES + tcp.length * CONTEXT_BYTES) +
     (udp === undefined ? 0 : UDP_BYTES + (resolvers.length === 0 ? 0 : DNS_BYTES)) +
     (dns === undefined ? 0 : DNS_LISTENER_BYTES + DNS_BYTES);
 }

@@ -84,12 +84,3 @@ export const ALWAYS_DIRECT: Router = new WorkerRouter(
   undefined,
   0,
 );
-
-/** Routes without a server. */
-export function makeRoutes({ upstreams }: RoutingSettings): Route[] {
-  return upstreams.map((upstream, id): Route => {
-    if (upstream.kind === "direct") return { ...upstream, id };
-    if (upstream.kind === "block") return { ...upstream, id };
-    throw new Error(`upstream ${upstream.name}: ${upstream.kind} found, direct or block wanted`);
-  });
-}

@@ -51,7 +51,7 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
       "upstream/health_state.ts",
       "policy",
     ],
-    packages: ["@logtape/logtape"],
+    packages: ["@logtape/logtape", "node:dns"],
   },
   // Its own program in a namespace sends packets; what it sends them through is nft's matter.
   scratch: { imports: ["nft", "ffi", "net"], packages: [] },

@@ -1,0 +1,266 @@
+/**
+ * From the configuration to what workers are told about ways out: names of hosts, users and interfaces become numbers,
+ * secrets and lists are read, names of upstreams become indexes.
+ *
+ * A configuration that is read again is resolved again; what cannot be resolved is an error, and what was resolved
+ * before stays in force.
+ *
+ * @module
+ */
+import { secretProblem } from "../config/check_upstreams.ts";
+import {
+  BUILT_IN_UPSTREAMS,
+  ConfigError,
+  type ConfigIssue,
+  type CredentialsConfig,
+  type GroupConfig,
+  type RunConfig,
+  type SecretConfig,
+  type ServerConfig,
+  type UpstreamConfig,
+} from "../config/mod.ts";
+import { type Endpoint, parseAddress } from "../net/mod.ts";
+import type {
+  Credentials,
+  GroupSettings,
+  RoutingSettings,
+  Server,
+  UpstreamSettings,
+} from "../upstream/settings.ts";
+import type { PolicyRule } from "../policy/rule.ts";
+import { type HostLookups, THIS_HOST } from "./host_lookups.ts";
+import { resolvePolicyRules } from "./resolve_policy.ts";
+import type { RouteNames } from "./route_names.ts";
+
+/** Of a group that is looked after by its flows alone. */
+const UNCHECKED = { rise: 1, fall: 3 };
+
+/**
+ * What `config` means on this host now.
+ *
+ * @param names of all routings of this process.
+ * @throws {ConfigError} with everything that cannot be resolved, so that one try is enough to mend it.
+ */
+export async function resolveRouting(
+  config: RunConfig,
+  names: RouteNames,
+  host: HostLookups = THIS_HOST,
+  compile: (rules: readonly PolicyRule[]) => SharedArrayBuffer = compilePolicy,
+): Promise<RoutingSettings> {
+  const issues: ConfigIssue[] = [];
+  const upstreams = withBuiltIns(config);
+  const routes = [...upstreams, ...config.groups].map(({ name }) => name);
+  const indexOf = (name: string) => routes.indexOf(name);
+  const resolver = new UpstreamResolver(host, issues, indexOf, laterHops(upstreams, config));
+  const [settings, rules] = await Promise.all([
+    Promise.all([
+      ...upstreams.map((upstream) => resolver.upstream(upstream)),
+      ...config.groups.map((group) => resolver.group(group)),
+    ]),
+    resolvePolicyRules(config.policy.rules, indexOf, host, issues),
+  ]);
+  if (issues.length > 0) throw new ConfigError(issues);
+  return {
+    generation: names.generationOf(routes),
+    upstreams: settings as UpstreamSettings[],
+    policy: rules.length === 0 ? undefined : compile(rules),
+    otherwise: indexOf(config.policy.otherwise),
+  };
+}
+
+function withBuiltIns({ upstreams, groups }: RunConfig): UpstreamConfig[] {
+  const defined = new Set([...upstreams, ...groups].map(({ name }) => name));
+  return [...upstreams, ...BUILT_IN_UPSTREAMS.filter(({ name }) => !defined.has(name))];
+}
+
+/** Upstreams that are only ever reached through others: whoever is before them resolves their names. */
+function laterHops(upstreams: readonly UpstreamConfig[], { groups, policy }: RunConfig): Set<string> {
+  const later = new Set<string>();
+  const direct = new Set([policy.otherwise, ...policy.rules.map(({ to }) => to)]);
+  for (const { members } of groups) members.forEach((member) => direct.add(member));
+  for (const upstream of upstreams) {
+    if (upstream.kind !== "chain") continue;
+    direct.add(upstream.hops[0]!);
+    for (const hop of upstream.hops.slice(1)) later.add(hop);
+  }
+  return later.difference(direct);
+}
+
+/** In the place of policy/'s until that is there. */
+function compilePolicy(rules: readonly PolicyRule[]): SharedArrayBuffer {
+  throw new ConfigError([{ path: "rule", found: `${rules.length}`, wanted: "none" }]);
+}
+
+class UpstreamResolver {
+  readonly #host: HostLookups;
+  readonly #issues: ConfigIssue[];
+  readonly #indexOf: (name: string) => number;
+  readonly #laterHops: ReadonlySet<string>;
+
+  constructor(
+    host: HostLookups,
+    issues: ConfigIssue[],
+    indexOf: (name: string) => number,
+    laterHops: ReadonlySet<string>,
+  ) {
+    this.#host = host;
+    this.#issues = issues;
+    this.#indexOf = indexOf;
+    this.#laterHops = laterHops;
+  }
+
+  /** undefined: there is an issue. */
+  async upstream(upstream: UpstreamConfig): Promise<UpstreamSettings | undefined> {
+    const { name } = upstream, path = `upstream.${name}`;
+    switch (upstream.kind) {
+      case "direct":
+        return {
+          ...upstream,
+          source: upstream.source ?? undefined,
+          interface: upstream.interface ?? undefined,
+          dscp: upstream.dscp ?? undefined,
+        };
+      case "block":
+        return upstream;
+      case "chain":
+        return { kind: "chain", name, hops: upstream.hops.map(this.#indexOf) };
+      case "socks5":
+      case "http": {
+        const [server, credentials] = await Promise.all([
+          this.#server(`${path}.server`, upstream.server, this.#laterHops.has(name)),
+          this.#credentials(path, upstream.kind, upstream.credentials),
+        ]);
+        return server && { ...upstream, server, credentials };
+      }
+      case "proxy-protocol": {
+        if (upstream.server === null) return { ...upstream, server: undefined };
+        const server = await this.#server(`${path}.server`, upstream.server, this.#laterHops.has(name));
+        return server && { ...upstream, server };
+      }
+    }
+  }
+
+  async group(group: GroupConfig): Promise<GroupSettings | undefined> {
+    const { kind, name, check, liveFlows } = group;
+    const target = check === null || check.target === null
+      ? undefined
+      // Whoever is asked to open a stream there resolves the name.
+      : serverByName(check.target);
+    return await Promise.resolve({
+      kind,
+      name,
+      members: group.members.map(this.#indexOf),
+      check: check === null
+        ? undefined
+        : { target, intervalMs: check.intervalMs, timeoutMs: check.timeoutMs },
+      rise: check?.rise ?? UNCHECKED.rise,
+      fall: check?.fall ?? UNCHECKED.fall,
+      liveFlows,
+      health: new SharedArrayBuffer(0),
+    });
+  }
+
+  async #server(path: string, server: ServerConfig, isLaterHop: boolean): Promise<Server | undefined> {
+    const known = serverByName(server);
+    if (isLaterHop || !("host" in known)) return known;
+    const { host, port } = server;
+    try {
+      const [address] = await this.#host.addresses(host);
+      if (address !== undefined) return { address, port };
+      this.#issues.push({
+        path,
+        found: `${JSON.stringify(host)}, which has no address`,
+        wanted: WANTED_SERVER,
+      });
+    } catch (error) {
+      this.#issues.push({
+        path,
+        found: `${JSON.stringify(host)}, which cannot be resolved (${messageOf(error)})`,
+        wanted: WANTED_SERVER,
+      });
+    }
+    return undefined;
+  }
+
+  async #credentials(
+    path: string,
+    kind: "socks5" | "http",
+    credentials: CredentialsConfig | null,
+  ): Promise<Credentials | undefined> {
+    if (credentials === null) return undefined;
+    const { username, password } = credentials;
+    const text = await this.#secret(path, kind, password);
+    return text === undefined ? undefined : { username, password: text };
+  }
+
+  async #secret(path: string, kind: "socks5" | "http", secret: SecretConfig): Promise<string | undefined> {
+    switch (secret.kind) {
+      case "text":
+        return secret.text;
+      case "env": {
+        const text = this.#host.environment(secret.name);
+        const at = `${path}.password-env`;
+        if (text === undefined || text === "") {
+          const state = text === undefined ? "not set" : "empty";
+          this.#issues.push({
+            path: at,
+            found: `${secret.name}, which is ${state}`,
+            wanted: "a password in it",
+          });
+          return undefined;
+        }
+        return this.#checked(at, secret.name, kind, text);
+      }
+      case "file":
+        return this.#checked(
+          `${path}.password-file`,
+          secret.path,
+          kind,
+          await this.#readSecret(path, secret.path),
+        );
+    }
+  }
+
+  async #readSecret(path: string, file: string): Promise<string | undefined> {
+    const at = `${path}.password-file`;
+    let text: string;
+    try {
+      text = (await this.#host.readSecret(file)).replace(/\r?\n$/, "");
+    } catch (error) {
+      this.#issues.push({
+        path: at,
+        found: `${file}: ${messageOf(error)}`,
+        wanted: "a file that can be read",
+      });
+      return undefined;
+    }
+    if (text !== "") return text;
+    this.#issues.push({ path: at, found: `${file}, which is empty`, wanted: "a password in it" });
+    return undefined;
+  }
+
+  #checked(
+    path: string,
+    source: string,
+    kind: "socks5" | "http",
+    text: string | undefined,
+  ): string | undefined {
+    const problem = text === undefined ? undefined : secretProblem(kind, text);
+    if (problem === undefined) return text;
+    this.#issues.push({ path, found: `${problem.found} in ${source}`, wanted: problem.wanted });
+    return undefined;
+  }
+}
+
+const WANTED_SERVER = "an address, or a name that this host can resolve";
+
+/** With its address, if that is what it is called by. */
+function serverByName({ host, port }: ServerConfig): Endpoint | { host: string; port: number } {
+  const address = parseAddress(host);
+  return address === undefined ? { host, port } : { address, port };
+}
+
+/** Deno puts the path behind its own words; it has been named. */
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message.replace(/: (?:readfile|stat|open) .*$/, "") : String(error);
+}
