@@ -32,6 +32,7 @@ export class ScriptedStream implements Disposable {
         this.#sent.push(...new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(buffer!, length)));
         return length;
       },
+      setsockopt: () => 0,
     };
     this.environment = new UpstreamEnvironment({
       sys,

@@ -12,7 +12,7 @@ import type {
   StreamTarget,
   StreamUpstream,
 } from "../flow/mod.ts";
-import { acknowledgeAtOnce, connect, TO_SERVER } from "./connect.ts";
+import { connect, TO_SERVER } from "./connect.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { dialFailed, socketFailed, upstreamFailed } from "./failure.ts";
 import type { Hop } from "./hop.ts";
@@ -70,7 +70,6 @@ export class HopStreams implements StreamUpstream {
       const target = this.#hops[i + 1]?.server ?? request.target;
       const failure = yield* hop.handshake(fd, { ...request, target, deadlineMs });
       if (failure !== undefined) return this.#leadsToServer(i) ? onTheWay(failure) : failure;
-      if (i === 0) acknowledgeAtOnce(this.#environment, fd);
     }
     return undefined;
   }

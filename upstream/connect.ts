@@ -44,7 +44,7 @@ export interface ConnectOptions {
   readonly dscp: number | undefined;
   /**
    * Whether we have something to send as soon as there is a connection: then the packet that completes its handshake
-   * waits to carry that. {@linkcode acknowledgeAtOnce} is due afterwards.
+   * waits to carry that, which saves one. Until then nothing else is acknowledged at once either: see writeAll.
    */
   readonly speaksFirst: boolean;
 }
@@ -90,11 +90,6 @@ export function* connect(
       sys.close(fd);
     }
   }
-}
-
-/** Ends the delaying of acknowledgements that `speaksFirst` began. */
-export function acknowledgeAtOnce({ sys, one }: UpstreamEnvironment, fd: number): void {
-  sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, one.pointer, 4);
 }
 
 /** @returns the descriptor, connecting, or -errno with nothing left open. */

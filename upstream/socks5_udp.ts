@@ -19,7 +19,7 @@ import {
 } from "../ffi/mod.ts";
 import type { DatagramPath, DatagramRequest, DatagramUpstream, StreamFailure } from "../flow/mod.ts";
 import { reach } from "./chain.ts";
-import { acknowledgeAtOnce, setMark } from "./connect.ts";
+import { setMark } from "./connect.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { socketFailed, upstreamFailed } from "./failure.ts";
 import type { Socks5Hop } from "./socks5.ts";
@@ -54,7 +54,6 @@ export class Socks5Datagrams implements DatagramUpstream {
       if (!("bound" in answer)) return answer;
       const relay = this.#relayAt(answer.bound, server);
       if (!(relay instanceof Uint8Array)) return relay;
-      acknowledgeAtOnce(this.#environment, control);
       reactor.remove(control);
       isKept = true;
       return { relay, framing: this.#framing, control };

@@ -22,6 +22,8 @@ import {
   ready,
   SO_ERROR,
   SOL_SOCKET,
+  SOL_TCP,
+  TCP_QUICKACK,
 } from "../ffi/mod.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 
@@ -65,14 +67,19 @@ function takeError({ sys, value, length }: UpstreamEnvironment, fd: number): num
   return result < 0 ? -result : value.words[0]!;
 }
 
-/** Writes all of `bytes`. @returns 0 or -errno. */
+/**
+ * Writes all of `bytes`, and has answers acknowledged at once from then on: a server that answers in two writes, with
+ * Nagle's algorithm on, would otherwise wait 40 ms between them.
+ *
+ * @returns 0 or -errno.
+ */
 export function* writeAll(
   environment: UpstreamEnvironment,
   fd: number,
   bytes: Uint8Array,
   deadlineMs: number,
 ): Dialogue<number> {
-  const { sys, buffer } = environment;
+  const { sys, buffer, one } = environment;
   for (let written = 0; written < bytes.length;) {
     const chunk = bytes.subarray(written, written + buffer.length);
     buffer.bytes.set(chunk);
@@ -84,6 +91,7 @@ export function* writeAll(
       if (events < 0) return events;
     }
   }
+  sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, one.pointer, 4);
   return 0;
 }
 
