@@ -102,6 +102,16 @@ export const COUNTERS = [
   "udpReplySocketsNow",
   /** Answers sent through a raw socket, because another program holds their source port. */
   "udpReplyRaw",
+  /** Datagrams not carried: the policy blocks them. */
+  "udpBlocked",
+  /** Paths of upstreams that could not be opened, or ended while their session was in use. */
+  "udpUpstreamFailed",
+  /** Datagrams not carried: their upstream has just failed, or carries no datagrams. */
+  "udpUpstreamRefused",
+  /** Datagrams not carried: too many waited for a path of an upstream, or it failed while they waited. */
+  "udpWaitDrops",
+  /** Datagrams of upstreams without a header that can be read. */
+  "udpBadAnswers",
   /** Queries that were passed to a resolver of `--dns`. */
   "dnsQueries",
   /** Answers that were passed to clients. */

@@ -30,6 +30,8 @@ const HINTS: Readonly<Record<Warning, string>> = {
     "another program of this host has that port on every address; bind it to one address, if it " +
     "can be told to",
   "icmp-unavailable": "grant CAP_NET_RAW, or clients wait for their own timeouts where a server is not there",
+  "udp-upstream-failed":
+    "see whether that upstream's server runs, takes our name and password, and relays UDP",
   "udp-truncated": "this is a fault of the program",
   "udp-error": "see udp(7) for the error",
   "dns-resolver-down":

@@ -34,7 +34,7 @@ import {
 } from "../tcp/mod.ts";
 import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
 import { makeUpstreams, UPSTREAM_BYTES, UpstreamEnvironment, type UpstreamSeat } from "../upstream/mod.ts";
-import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP, NO_ROUTE } from "./flow_ring.ts";
+import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
 import type {
   FromWorker,
   Listeners,
@@ -183,6 +183,7 @@ class DataPlaneWorker {
       arena: this.#arena,
       reactor: this.#reactor,
       settings,
+      routing: this.#routing,
       counters: { values: this.#counters, slots: COUNTER_SLOTS },
       clientLimit: udpClientTable &&
         new ClientLimit(udpClientTable, settings.maxSessionsPerClient, clientSeed),
@@ -264,7 +265,35 @@ class DataPlaneWorker {
 
   #udpFlowSink(ring: FlowRingWriter): UdpFlowSink {
     const kind = { protocol: IPPROTO_UDP, direction: undefined };
-    return (...flow) => this.#recorded(ring.write(kind, ...flow, NO_ROUTE));
+    return (
+      client,
+      destination,
+      local,
+      bytesUp,
+      bytesDown,
+      datagramsUp,
+      datagramsDown,
+      durationMs,
+      end,
+      route,
+    ) => {
+      const word = this.#routeWords.of(route);
+      this.#recorded(
+        ring.write(
+          kind,
+          client,
+          destination,
+          local,
+          bytesUp,
+          bytesDown,
+          datagramsUp,
+          datagramsDown,
+          durationMs,
+          end,
+          word,
+        ),
+      );
+    };
   }
 
   #recorded(outcome: ReturnType<FlowRingWriter["write"]>): void {

@@ -22,8 +22,11 @@ const IOVEC_WORDS = IOVEC_BYTES >> 2;
 const NAME = 0, NAME_LENGTH = 2, IOVECS = 4, IOVEC_COUNT = 6, CONTROL = 8, CONTROL_LENGTH = 10, FLAGS = 12;
 const MESSAGE_LENGTH = 14;
 
-/** A cache line beside what a name needs; and for payloads, so that not all of them begin in the same cache set. */
+/** A cache line beside what a name needs; and before each payload, so that not all begin in the same cache set. */
 const LINE = 64;
+
+/** Bytes in front of each received payload that nothing else uses: a header can be put before it where it lies. */
+export const HEADROOM_BYTES = LINE;
 
 /** Headers of a batch: an array of struct mmsghdr, and a pointer to each. */
 class Headers {
@@ -78,7 +81,7 @@ export class ReceiveBatch extends Headers {
     const iovecs = arena.allocate(size * IOVEC_BYTES);
     this.#namesAt = arena.allocate(size * LINE).offset;
     this.#controlsAt = arena.allocate(size * controlBytes).offset;
-    this.#payloadsAt = arena.allocate(size * this.#payloadStride).offset;
+    this.#payloadsAt = arena.allocate(size * this.#payloadStride).offset + HEADROOM_BYTES;
     for (let i = 0; i < size; i++) {
       const header = this.firstWord + i * HEADER_WORDS;
       this.setAddress(header + NAME, this.nameAt(i));
@@ -181,7 +184,11 @@ export class SendBatch extends Headers {
     this.#messages = this.#pieces = 0;
   }
 
-  /** Begins a message to the sockaddr at `nameAt`, which must stay as it is until the batch has been sent. */
+  /**
+   * Begins a message to the sockaddr at `nameAt`, which must stay as it is until the batch has been sent.
+   *
+   * @param nameLength 0: to where the socket is connected; then `nameAt` is not looked at.
+   */
   begin(nameAt: number, nameLength: number): void {
     const header = this.firstWord + this.#messages++ * HEADER_WORDS;
     this.words[header + NAME] = this.arena.addressLow(nameAt);

@@ -63,7 +63,7 @@ export interface StreamUpstream {
 
 /** What stands in front of each datagram on a path. Offsets are the arena's. */
 export interface DatagramFraming {
-  /** The most bytes that a header takes. */
+  /** The most bytes that a header takes, 64 or fewer. */
   readonly maxHeaderBytes: number;
   /** Whether what comes back has headers too. */
   readonly framesAnswers: boolean;

@@ -15,6 +15,7 @@ import {
   errnoName,
   MSG_DONTWAIT,
   SOCKADDR_IN6_BYTES,
+  SOCKADDR_IN_BYTES,
 } from "../ffi/mod.ts";
 import type { ReplySender } from "../flow/mod.ts";
 import { BATCH, countSegments, Inbox, INBOX_BYTES } from "./inbox.ts";
@@ -28,9 +29,13 @@ import type { UdpContext } from "./worker_context.ts";
 const FEW_EVENTS = 8;
 /** A sockaddr in half a cache line. */
 const NAME_BYTES = 32;
+/** More than can be of use before both outboxes are flushed. */
+const SOURCES = 2 * BATCH + 2;
 
 /** Arena bytes that this takes. */
-export const ANSWERS_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + RAW_REPLY_BYTES + BATCH * NAME_BYTES + 256;
+export const ANSWERS_BYTES = INBOX_BYTES + 2 * OUTBOX_BYTES + RAW_REPLY_BYTES +
+  (BATCH + SOURCES) * NAME_BYTES +
+  256;
 
 /** One worker's. */
 export class Answers implements Deferred, ReplySender, SendObserver {
@@ -43,6 +48,9 @@ export class Answers implements Deferred, ReplySender, SendObserver {
   readonly #outbox6: Outbox;
   /** By place in the inbox: the client of what was received from there on. */
   readonly #clients: Block;
+  /** Who has sent what upstreams have brought with a header in front: a ring, and where the last one is. */
+  readonly #sources: Block;
+  #lastSource = 0;
   /** A service's client, and whom it is answered by. */
   readonly #client: Block;
   readonly #source: Block;
@@ -58,6 +66,7 @@ export class Answers implements Deferred, ReplySender, SendObserver {
     this.#outbox4 = new Outbox(sys, arena, 4, true);
     this.#outbox6 = new Outbox(sys, arena, 6, true);
     this.#clients = arena.allocate(BATCH * NAME_BYTES);
+    this.#sources = arena.allocate(SOURCES * NAME_BYTES);
     this.#client = arena.allocate(SOCKADDR_IN6_BYTES);
     this.#source = arena.allocate(SOCKADDR_IN6_BYTES);
     this.#raw = new RawReply(sys, arena, settings.replyMark);
@@ -87,21 +96,41 @@ export class Answers implements Deferred, ReplySender, SendObserver {
 
   /** Sends datagram `i` of the inbox, which is looked at, to the client of those from `first` on. */
   send(first: number, i: number): void {
+    const { inbox } = this;
+    this.#send(first, inbox.nameAt(i), inbox.payloadAt(i), inbox.payloadLength(i), inbox.segmentBytes);
+  }
+
+  /** Where the source of the next {@linkcode sendPart} is to be written, as a sockaddr. */
+  get nextSource(): number {
+    return this.#sources.offset + (this.#lastSource + 1) % SOURCES * NAME_BYTES;
+  }
+
+  /** Sends a part of the datagram that is looked at, by {@linkcode nextSource}, to the client of those from `first` on. */
+  sendPart(first: number, payloadAt: number, length: number, segmentBytes: number): void {
+    const { words } = this.#context.arena;
+    const sourceAt = this.nextSource, lastAt = this.#sources.offset + this.#lastSource * NAME_BYTES;
+    const isLast = isSameName(words, lastAt >> 2, sourceAt >> 2);
+    if (!isLast) this.#lastSource = (this.#lastSource + 1) % SOURCES;
+    this.#send(first, isLast ? lastAt : sourceAt, payloadAt, length, segmentBytes);
+  }
+
+  #send(first: number, nameAt: number, payloadAt: number, length: number, segmentBytes: number): void {
     const { arena } = this.#context;
     const { inbox } = this;
-    const nameAt = inbox.nameAt(i), payloadAt = inbox.payloadAt(i), length = inbox.payloadLength(i);
     const socket = this.#sockets.find(arena.words, nameAt >> 2);
     if (socket === undefined) {
-      this.#context.count("udpSendDropsDown", countSegments(length, inbox.segmentBytes));
+      this.#context.count("udpSendDropsDown", countSegments(length, segmentBytes));
       return;
     }
     const clientAt = this.#clients.offset + first * NAME_BYTES;
     if (socket.fd < 0) {
-      this.#sendRaw(clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
+      this.#sendRaw(clientAt, nameAt, inbox.trafficClass, payloadAt, length, segmentBytes);
       return;
     }
     const outbox = this.#outboxOf(arena.words[nameAt >> 2]!);
-    outbox.add(socket.fd, this, clientAt, nameAt, inbox.trafficClass, payloadAt, length, inbox.segmentBytes);
+    // What upstreams bring may be many for one place of the inbox.
+    if (outbox.isFull) this.#flushOutboxes();
+    outbox.add(socket.fd, this, clientAt, nameAt, inbox.trafficClass, payloadAt, length, segmentBytes);
   }
 
   /** A session has put what it received on its way. */
@@ -216,4 +245,11 @@ export class Answers implements Deferred, ReplySender, SendObserver {
       at += step;
     } while (at < length);
   }
+}
+
+/** Whether two sockaddrs, at these words, are one endpoint. */
+function isSameName(words: Int32Array, a: number, b: number): boolean {
+  const length = ((words[a]! & 0xffff) === AF_INET ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES) >> 2;
+  for (let i = 0; i < length; i++) if (words[a + i] !== words[b + i]) return false;
+  return true;
 }

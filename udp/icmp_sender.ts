@@ -106,18 +106,19 @@ export class IcmpSender {
   }
 
   /**
-   * Says in this host's name why a datagram could not go on: ENETUNREACH, EHOSTUNREACH, EACCES for "prohibited", or
+   * Says why a datagram could not go on: ENETUNREACH, EHOSTUNREACH, EACCES for "prohibited", or
    * ECONNREFUSED for "nobody listens on this port".
    *
+   * @param offender whose name it is said in, if not in this host's.
    * @returns whether it was sent; not, for any other error number.
    */
-  unreachable(errno: number, about: QuotedDatagram): boolean {
+  unreachable(errno: number, about: QuotedDatagram, offender?: Uint8Array): boolean {
     const codes = UNREACHABLE[errno];
     if (codes === undefined) return false;
     const error = sockaddrFamily(about.client) === AF_INET
       ? { type: ICMP_DEST_UNREACH, code: codes.code4, info: 0 }
       : { type: ICMPV6_DEST_UNREACH, code: codes.code6, info: 0 };
-    return this.relay(error, undefined, about);
+    return this.relay(error, offender, about);
   }
 
   /** "Too big for the next hop, which takes packets of `mtu` bytes", by this host. @returns whether it was sent. */

@@ -9,8 +9,10 @@ import {
   type Arena,
   CMSGHDR_BYTES,
   cmsgSpace,
+  IP_PKTINFO,
   IP_RECVORIGDSTADDR,
   IP_TOS,
+  IPV6_PKTINFO,
   IPV6_RECVFRAGSIZE,
   IPV6_RECVORIGDSTADDR,
   IPV6_TCLASS,
@@ -31,8 +33,10 @@ import {
 export const BATCH = 64;
 /** A datagram holds 65,507 bytes at most, or 65,527 over IPv6; merged ones (UDP_GRO) a little more. */
 const PAYLOAD_BYTES = 65_536;
-/** Mark, segment size, traffic class, fragment size, destination: all that the sockets ask for. */
-const CONTROL_BYTES = 4 * cmsgSpace(4) + cmsgSpace(SOCKADDR_IN6_BYTES);
+/** struct in_pktinfo { ifindex, spec_dst, addr }, and struct in6_pktinfo { addr, ifindex }. */
+const PKTINFO_V4_BYTES = 12, PKTINFO_V6_BYTES = 20, IPI6_IFINDEX_WORD = 4;
+/** Mark, segment size, traffic class, fragment size, interface, destination: all that the sockets ask for. */
+const CONTROL_BYTES = 4 * cmsgSpace(4) + cmsgSpace(PKTINFO_V6_BYTES) + cmsgSpace(SOCKADDR_IN6_BYTES);
 
 /** Arena bytes that an inbox takes. */
 export const INBOX_BYTES = ReceiveBatch.bytes(BATCH, PAYLOAD_BYTES, CONTROL_BYTES);
@@ -47,6 +51,8 @@ export class Inbox extends ReceiveBatch {
   segmentBytes = 0;
   /** Whether no router would fragment it: its sender forbids that (IPv4), or sent it in one piece (IPv6). */
   dontFragment = false;
+  /** Index of the interface that it came in by; 0: the kernel did not tell, since it was not asked. */
+  interfaceIndex = 0;
   /** Whether there was more than could be taken, of the payload or of what the kernel had to say. */
   truncated = false;
   controlTruncated = false;
@@ -67,6 +73,7 @@ export class Inbox extends ReceiveBatch {
     this.trafficClass = 0;
     this.segmentBytes = 0;
     this.dontFragment = false;
+    this.interfaceIndex = 0;
     this.#isFragmented = false;
     const flags = this.flags(i);
     this.truncated = (flags & MSG_TRUNC) !== 0;
@@ -91,11 +98,15 @@ export class Inbox extends ReceiveBatch {
         // One byte (net/ipv4/ip_sockglue.c, ip_cmsg_recv_tos).
         if (type === IP_TOS) this.trafficClass = words[at >> 2]! & 0xff;
         else if (type === IP_RECVORIGDSTADDR && length >= SOCKADDR_IN_BYTES) this.destinationAt = at;
+        else if (type === IP_PKTINFO && length >= PKTINFO_V4_BYTES) this.interfaceIndex = words[at >> 2]!;
         break;
       case SOL_IPV6:
         if (type === IPV6_TCLASS) this.trafficClass = words[at >> 2]! & 0xff;
         else if (type === IPV6_RECVORIGDSTADDR && length >= SOCKADDR_IN6_BYTES) this.destinationAt = at;
         else if (type === IPV6_RECVFRAGSIZE) this.#isFragmented = true;
+        else if (type === IPV6_PKTINFO && length >= PKTINFO_V6_BYTES) {
+          this.interfaceIndex = words[(at >> 2) + IPI6_IFINDEX_WORD]!;
+        }
         break;
       case SOL_UDP:
         if (type === UDP_GRO) this.segmentBytes = words[at >> 2]! & 0xffff;

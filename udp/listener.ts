@@ -16,14 +16,15 @@ import {
   TICK_MS,
   Timer,
 } from "../ffi/mod.ts";
-import type { DatagramService, ReplySender } from "../flow/mod.ts";
+import type { DatagramService, ReplySender, Router } from "../flow/mod.ts";
 import { Carriage } from "./carriage.ts";
 import { BATCH, countSegments } from "./inbox.ts";
-import { openListenerSocket } from "./listener_socket.ts";
+import { openListenerSocket, tellInterfaces } from "./listener_socket.ts";
 import { OwnListener } from "./own_listener.ts";
 import type { Session } from "./session.ts";
 import { portOf } from "./session_table.ts";
 import { SessionStore } from "./session_store.ts";
+import { Steering } from "./steering.ts";
 import type { UdpEnvironment } from "./worker_context.ts";
 
 /** Batches of one turn: answers have their turn in between. */
@@ -38,6 +39,7 @@ const DNS_PORT = 53;
 /** One listening socket. */
 interface Listening {
   readonly fd: number;
+  readonly family: 4 | 6;
   /** Datagrams that the kernel has dropped at it. */
   drops: number;
   /** Whether it had more than one turn could take. */
@@ -51,6 +53,9 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   readonly #context: Carriage;
   readonly #sessions: SessionStore;
   readonly #ownListener: OwnListener;
+  readonly #steering: Steering;
+  /** The one of the last batch. */
+  #router: Router | undefined;
   readonly #listening: Listening[] = [];
   /** The sessions of the batch that is looked at. */
   readonly #found: (Session | undefined)[] = new Array(BATCH).fill(undefined);
@@ -66,17 +71,19 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     this.#context = new Carriage(environment);
     this.#sessions = new SessionStore(this.#context);
     this.#ownListener = new OwnListener(this.#context);
+    this.#steering = new Steering(this.#context, this.#sessions);
     const sockets = new SocketFactory(sys, arena);
     try {
       for (const family of [4, 6] as const) {
         const socket = openListenerSocket(sockets, settings, family);
-        if (socket !== undefined) this.#watch(socket.release());
+        if (socket !== undefined) this.#watch(socket.release(), family);
       }
     } catch (error) {
       this.close();
       throw error;
     }
     this.dualStack = this.#listening.length === 2;
+    this.#seeRouter(environment.routing.current);
   }
 
   /** Sessions there are. */
@@ -136,10 +143,11 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     this.#sessions.close();
     this.#context.answers.close();
     this.#context.undelivered.close();
+    this.#steering.close();
   }
 
-  #watch(fd: number): void {
-    this.#listening.push({ fd, drops: 0, unfinished: false });
+  #watch(fd: number, family: 4 | 6): void {
+    this.#listening.push({ fd, family, drops: 0, unfinished: false });
     const result = this.#context.reactor.add(fd, EPOLLIN, this);
     if (result < 0) throw new SyscallError("epoll_ctl", -result);
   }
@@ -165,6 +173,8 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   #dispatch(count: number): void {
     const { inbox, arena, reactor } = this.#context;
     const { words } = arena, { tick } = reactor.timers;
+    const router = this.#context.routing.current;
+    if (router !== this.#router) this.#seeRouter(router);
     const sessions = this.#found;
     // All look-ups first, and a touch of each session: what they fetch from memory is fetched at the same time.
     for (let i = 0; i < count; i++) {
@@ -176,22 +186,25 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
       if (!this.#isWhole(i)) continue;
       if (this.#dns !== undefined && portOf(words[inbox.destinationAt >> 2]!) === DNS_PORT) {
         this.#serve(this.#dns, i);
-      } else this.#sessionOf(i)?.take(i);
+      } else this.#sessionOf(i, router)?.take(i);
     }
     this.#context.flushOutboxes();
   }
 
-  /** The session of the client of datagram `i`: looked up before, or opened now. */
-  #sessionOf(i: number): Session | undefined {
+  /** The session of datagram `i`: the one that was looked up, where there is only one way to leave and it leaves by it. */
+  #sessionOf(i: number, router: Router): Session | undefined {
     const known = this.#found[i];
     // Evicted since, it is nobody's any more.
-    if (known !== undefined && !known.isOver) return known;
-    const nameAt = this.#context.inbox.nameAt(i);
-    const opened = this.#sessions.find(nameAt);
-    if (opened !== undefined) return opened;
-    // To make room, a session may be closed that has datagrams waiting.
-    this.#context.flushOutboxes();
-    return this.#sessions.open(nameAt);
+    if (known !== undefined && known.route === router.only && !known.isOver) return known;
+    return this.#steering.sessionOf(i, router, known);
+  }
+
+  /** The router has been exchanged. Only where it asks is it worth having the kernel tell interfaces. */
+  #seeRouter(router: Router): void {
+    this.#router = router;
+    for (const { fd, family } of this.#listening) {
+      tellInterfaces(this.#context, fd, family, router.only === undefined);
+    }
   }
 
   /** Whether the datagram that is looked at can be carried. */

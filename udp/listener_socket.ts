@@ -4,10 +4,12 @@
  * @module
  */
 import {
+  IP_PKTINFO,
   IP_RECVORIGDSTADDR,
   IP_RECVTOS,
   IPV6_RECVFRAGSIZE,
   IPV6_RECVORIGDSTADDR,
+  IPV6_RECVPKTINFO,
   IPV6_RECVTCLASS,
   isSyscallError,
   setTransparent,
@@ -22,6 +24,7 @@ import {
 } from "../ffi/mod.ts";
 import { openDatagramListener } from "../flow/mod.ts";
 import type { UdpSettings } from "./settings.ts";
+import type { UdpContext } from "./worker_context.ts";
 
 /** Datagrams of all clients wait here while others are carried: some ms of what a network card can bring. */
 const RECEIVE_BUFFER_BYTES = 8 << 20;
@@ -49,6 +52,17 @@ export function openListenerSocket(
       if (settings.dontFragmentMark !== 0) receiveMarks(socket);
     },
   });
+}
+
+/** Whether the kernel is to tell by which interface each datagram came in: those that arrive from now on. */
+export function tellInterfaces(
+  { sys, one, zero }: UdpContext,
+  fd: number,
+  family: 4 | 6,
+  tells: boolean,
+): void {
+  const [level, name] = family === 4 ? [SOL_IP, IP_PKTINFO] : [SOL_IPV6, IPV6_RECVPKTINFO];
+  sys.setsockopt(fd, level, name, tells ? one.pointer : zero.pointer, 4);
 }
 
 function setOptionsV4(socket: Socket): void {

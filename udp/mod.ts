@@ -6,4 +6,4 @@
 export { UDP_BYTES } from "./carriage.ts";
 export * from "./listener.ts";
 export * from "./settings.ts";
-export { type SessionEnd, type UdpEnvironment, type UdpFlowSink, type UdpWarning } from "./worker_context.ts";
+export { type UdpEnvironment, type UdpFlowSink, type UdpWarning } from "./worker_context.ts";

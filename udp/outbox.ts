@@ -39,9 +39,9 @@ import {
 import { BATCH, countSegments } from "./inbox.ts";
 
 /** The kernel's UDP_MAX_SEGMENTS was 64 before it became 128 (linux/udp.h). */
-const MAX_SEGMENTS = 64;
+export const MAX_SEGMENTS = 64;
 /** Bytes of one message: what fits one datagram of either family, since the kernel builds it as one. */
-const MAX_MESSAGE_BYTES = 65_000;
+export const MAX_MESSAGE_BYTES = 65_000;
 
 const SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL;
 
@@ -49,6 +49,9 @@ const PKTINFO_V4_BYTES = 12, PKTINFO_V6_BYTES = 20;
 const TRAFFIC_CLASS_SPACE = cmsgSpace(4), SEGMENT_SPACE = cmsgSpace(2);
 /** The most that a message has of it. */
 const CONTROL_BYTES = cmsgSpace(PKTINFO_V6_BYTES) + TRAFFIC_CLASS_SPACE + SEGMENT_SPACE;
+
+/** For the place of a name: to where the socket is connected. */
+export const NAMELESS = -1;
 
 /** Arena bytes that an outbox takes. */
 export const OUTBOX_BYTES = SendBatch.bytes(BATCH, CONTROL_BYTES) + SendBatch.bytes(1, CONTROL_BYTES);
@@ -58,12 +61,12 @@ export interface SendObserver {
   /**
    * A message was refused with an error that is about its destination, or about an earlier datagram.
    *
-   * @param nameAt where the sockaddr it was for lies.
-   * @param payloadAt where its first datagram's payload lies.
+   * @param nameAt where the sockaddr it was for lies, or NAMELESS.
+   * @param payloadAt where its first datagram's payload lies, or the header in front of that.
    * @returns whether to try once more.
    */
   onSendError(errno: number, nameAt: number, payloadAt: number, length: number): boolean;
-  /** Some were given up. */
+  /** Some were given up; the bytes are those of payload alone. */
   onLost(datagrams: number, bytes: number): void;
 }
 
@@ -89,6 +92,8 @@ export class Outbox {
   readonly #bytes = new Int32Array(BATCH);
   readonly #datagrams = new Int32Array(BATCH);
   readonly #segments = new Int32Array(BATCH);
+  /** Of those, how many are a header of ours. */
+  readonly #headers = new Int32Array(BATCH);
   /** By piece. */
   readonly #payloads = new Int32Array(BATCH);
   readonly #lengths = new Int32Array(BATCH);
@@ -115,13 +120,20 @@ export class Outbox {
     return this.#batch.length === 0;
   }
 
+  /** Whether there is no place for another datagram before the next flush. */
+  get isFull(): boolean {
+    return this.#batch.isFull;
+  }
+
   /**
    * Adds a datagram, or several of `segmentBytes` each (the last may be shorter) that were received as one. There is room
    * for what one inbox holds.
    *
    * @param fd the socket that it leaves by, which stays open until the flush.
-   * @param nameAt where the sockaddr it goes to lies; it and the payload stay as they are until the flush.
+   * @param nameAt where the sockaddr it goes to lies, or NAMELESS; it and the payload stay as they are until the flush.
    * @param sourceAt where the sockaddr it comes from lies; without a source: any number.
+   * @param headerBytes how many bytes of each datagram are a header of ours, which is not counted: the same for all
+   * that leave by one socket.
    */
   add(
     fd: number,
@@ -132,6 +144,7 @@ export class Outbox {
     payloadAt: number,
     length: number,
     segmentBytes: number,
+    headerBytes = 0,
   ): void {
     if (segmentBytes === 0 && this.#joins(fd, nameAt, sourceAt, trafficClass, length)) {
       const last = this.#batch.length - 1;
@@ -145,7 +158,7 @@ export class Outbox {
       return;
     }
     const message = this.#batch.length;
-    this.#batch.begin(nameAt, this.#isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES);
+    this.#batch.begin(nameAt, this.#nameLength(nameAt));
     this.#batch.append(payloadAt, length);
     this.#firstPieces[message] = this.#pieces;
     this.#rememberPiece(payloadAt, length);
@@ -153,6 +166,7 @@ export class Outbox {
     this.#fds[message] = fd;
     this.#observers[message] = observer;
     this.#names[message] = nameAt;
+    this.#headers[message] = headerBytes;
     this.#bytes[message] = length;
     this.#segments[message] = isMerged ? segmentBytes : length;
     this.#datagrams[message] = isMerged ? countSegments(length, segmentBytes) : 1;
@@ -179,7 +193,7 @@ export class Outbox {
     }
     for (let message = 0; message < count; message++) {
       this.sentDatagrams += this.#datagrams[message]!;
-      this.sentBytes += this.#bytes[message]!;
+      this.sentBytes += this.#bytes[message]! - this.#datagrams[message]! * this.#headers[message]!;
     }
     batch.clear();
     this.#pieces = 0;
@@ -208,7 +222,7 @@ export class Outbox {
     this.#datagrams[message] = this.#datagrams[message]! - datagrams;
     this.#bytes[message] = this.#bytes[message]! - bytes;
     this.lostDatagrams += datagrams;
-    this.#observers[message]!.onLost(datagrams, bytes);
+    this.#observers[message]!.onLost(datagrams, bytes - datagrams * this.#headers[message]!);
   }
 
   /** Whether a datagram can be one more segment of the last message. */
@@ -222,6 +236,11 @@ export class Outbox {
       trafficClass === this.#lastClass &&
       this.#isSameName(nameAt, this.#names[last]!) &&
       (this.#classAt === 0 || this.#isSameName(sourceAt, this.#lastSourceAt));
+  }
+
+  #nameLength(nameAt: number): number {
+    if (nameAt === NAMELESS) return 0;
+    return this.#isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES;
   }
 
   #isSameName(a: number, b: number): boolean {
@@ -264,7 +283,7 @@ export class Outbox {
         const payloadAt = this.#payloads[piece]! + at;
         const length = Math.min(segment, this.#lengths[piece]! - at);
         single.clear();
-        single.begin(this.#names[message]!, this.#isV4 ? SOCKADDR_IN_BYTES : SOCKADDR_IN6_BYTES);
+        single.begin(this.#names[message]!, this.#nameLength(this.#names[message]!));
         single.append(payloadAt, length);
         single.setControlLength(controlBytes);
         if (!this.#sendOne(fd, message, payloadAt, length)) this.#lose(message, 1, length);

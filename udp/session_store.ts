@@ -1,5 +1,6 @@
 /**
- * All sessions of one worker: found, opened, limited, evicted.
+ * All sessions of one worker: found, opened, limited, evicted. A client endpoint has one for each way that its datagrams
+ * leave by; the table has the first of them, and it the others.
  *
  * At a limit the session that has been idle for longest goes, and never the newest: a datagram that arrives now is
  * worth more than a mapping that nobody has used for a while.
@@ -16,15 +17,16 @@ import {
   SOCKADDR_IN6_BYTES,
   sockaddrPort,
 } from "../ffi/mod.ts";
-import { REFUSED, UNCOUNTED } from "../flow/mod.ts";
+import { type ConnectionEnd, type DatagramUpstream, REFUSED, UNCOUNTED } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 import type { PortHolder } from "./reply_sockets.ts";
-import { Session, type SessionOwner, WATCHED } from "./session.ts";
+import { DirectSession } from "./direct_session.ts";
+import { RelayedSession } from "./relayed_session.ts";
+import { type OpenRoute, type Session, type SessionOwner, WATCHED } from "./session.ts";
 import { IdleQueue } from "./idle_queue.ts";
 import { type EndpointKey, endpointKey, portOf, SessionTable } from "./session_table.ts";
 import type { UdpCounterName } from "./settings.ts";
-import { openUpstreamSocket } from "./upstream_socket.ts";
-import type { SessionEnd } from "./worker_context.ts";
+import { openUpstreamSocket, type SocketOptions } from "./upstream_socket.ts";
 
 const PORTS = 65_536;
 
@@ -35,6 +37,7 @@ type ClientKey = number | string;
 export class SessionStore implements SessionOwner, PortHolder {
   readonly #context: Carriage;
   readonly #table: SessionTable<Session>;
+  #size = 0;
   readonly #all = new IdleQueue<Session>();
   readonly #byClient = new Map<ClientKey, IdleQueue<Session>>();
 
@@ -55,20 +58,21 @@ export class SessionStore implements SessionOwner, PortHolder {
   }
 
   get size(): number {
-    return this.#table.size;
+    return this.#size;
   }
 
-  /** The session of the client whose sockaddr is at `nameAt`, if there is one. */
+  /** The first session of the client whose sockaddr is at `nameAt`, if there is one. */
   find(nameAt: number): Session | undefined {
     return this.#table.find(this.#context.arena.words, nameAt >> 2);
   }
 
   /**
-   * Opens a session for the client whose sockaddr is at `nameAt`.
+   * Opens a session for the client whose sockaddr is at `nameAt`, beside those that it has.
    *
+   * @param upstream what opens the path, where it does not leave straight from here.
    * @returns undefined when there cannot be one; that has been counted and told.
    */
-  open(nameAt: number): Session | undefined {
+  open(nameAt: number, route: OpenRoute, upstream: DatagramUpstream | undefined): Session | undefined {
     const context = this.#context;
     const key = endpointKey(context.arena.words, nameAt >> 2);
     if (isLinkLocal(key)) {
@@ -83,14 +87,19 @@ export class SessionStore implements SessionOwner, PortHolder {
       this.#evict(this.#all, "udpEvictedLimit");
       context.warn("session-limit", this.#fullDetail);
     }
-    const fd = this.#openSocket(nameAt);
+    if (route.kind === "upstream") {
+      const session = new RelayedSession(context, this, key, route, upstream!, slot);
+      this.#insert(session);
+      session.start(route.connectTimeoutMs);
+      return session.isOver ? undefined : session;
+    }
+    const fd = this.#openSocket(nameAt, route);
     if (fd < 0) {
       context.clientLimit?.release(slot);
       return undefined;
     }
-    const port = portOf(key.familyPort);
-    if (sockaddrPort(context.address.bytes) === port) this.#holders(isV4(key))[port] = fd + 1;
-    const session = new Session(context, this, key, fd, slot);
+    const session = new DirectSession(context, this, key, route, slot, fd);
+    this.onSessionSocket(session);
     const result = context.reactor.add(fd, WATCHED, session);
     this.#insert(session);
     if (result < 0) {
@@ -101,10 +110,17 @@ export class SessionStore implements SessionOwner, PortHolder {
     return session;
   }
 
+  onSessionSocket(session: Session): void {
+    const port = portOf(session.familyPort);
+    if (sockaddrPort(this.#context.address.bytes) === port) {
+      this.#holders(session.isV4)[port] = session.fd + 1;
+    }
+  }
+
   onSessionEnd(session: Session): void {
-    const holders = this.#holders(isV4(session)), port = portOf(session.familyPort);
-    if (holders[port] === session.fd + 1) holders[port] = 0;
-    this.#table.remove(session);
+    const holders = this.#holders(session.isV4), port = portOf(session.familyPort);
+    if (session.fd >= 0 && holders[port] === session.fd + 1) holders[port] = 0;
+    this.#unlink(session);
     this.#all.remove(session.entry);
     const client = clientKey(session), queue = this.#byClient.get(client);
     if (queue !== undefined) {
@@ -135,11 +151,38 @@ export class SessionStore implements SessionOwner, PortHolder {
   }
 
   #endWhere(ends: (session: Session) => boolean): void {
-    for (const session of [...this.#table].filter(ends)) session.end({ reason: "shutdown", side: "proxy" });
+    const found: Session[] = [];
+    for (const first of this.#table) {
+      for (let session: Session | undefined = first; session !== undefined; session = session.sibling) {
+        if (ends(session)) found.push(session);
+      }
+    }
+    for (const session of found) session.end({ reason: "shutdown", side: "proxy" });
+  }
+
+  /** Into the table, or behind the one of its client that is there. */
+  #link(session: Session): void {
+    this.#size++;
+    const first = this.#table.get(session);
+    if (first === undefined) return this.#table.add(session);
+    session.sibling = first.sibling;
+    first.sibling = session;
+  }
+
+  #unlink(session: Session): void {
+    this.#size--;
+    let before = this.#table.get(session)!;
+    if (before === session) {
+      if (session.sibling === undefined) this.#table.remove(session);
+      else this.#table.replace(session.sibling);
+      return;
+    }
+    while (before.sibling !== session) before = before.sibling!;
+    before.sibling = session.sibling;
   }
 
   #insert(session: Session): void {
-    this.#table.add(session);
+    this.#link(session);
     this.#all.push(session.entry);
     if (this.#context.clientLimit !== undefined) {
       const client = clientKey(session);
@@ -175,14 +218,14 @@ export class SessionStore implements SessionOwner, PortHolder {
   }
 
   /** Makes room by one session; where descriptors or memory are short, by evicting one. */
-  #openSocket(nameAt: number): number {
+  #openSocket(nameAt: number, options: SocketOptions): number {
     this.#copyName(nameAt);
-    let fd = openUpstreamSocket(this.#context);
+    let fd = openUpstreamSocket(this.#context, options);
     const isShort = fd === -EMFILE || fd === -ENFILE || fd === -ENOBUFS || fd === -ENOMEM;
     if (isShort && this.#evict(this.#all, "udpEvictedFds")) {
       this.#context.warn("udp-fds-exhausted", `socket: ${errnoName(-fd)}: the oldest idle session goes`);
       this.#copyName(nameAt);
-      fd = openUpstreamSocket(this.#context);
+      fd = openUpstreamSocket(this.#context, options);
     }
     if (fd < 0) this.#refuse(isShort ? "udpRefusedFds" : "udpSessionErrors", -fd, "socket");
     return fd;
@@ -203,7 +246,7 @@ export class SessionStore implements SessionOwner, PortHolder {
   }
 }
 
-const EVICTED: SessionEnd = { reason: "limit", side: "proxy" };
+const EVICTED: ConnectionEnd = { reason: "limit", side: "proxy" };
 
 /** fe80::/10 says nothing without its interface. */
 function isLinkLocal(key: EndpointKey): boolean {

@@ -89,6 +89,16 @@ export class SessionTable<Session extends EndpointKey> {
     return this.#sessions[slot] ?? undefined;
   }
 
+  /** The session that has this key. */
+  get(key: EndpointKey): Session | undefined {
+    return this.#sessions[this.#slotFor(key)] ?? undefined;
+  }
+
+  /** Puts a session in the place of the one that has the same key. */
+  replace(session: Session): void {
+    this.#sessions[this.#slotFor(session)] = session;
+  }
+
   /** Adds a session whose client has none. */
   add(session: Session): void {
     if (4 * (this.#size + 1) > 3 * this.#sessions.length) this.#resize(2 * this.#sessions.length);

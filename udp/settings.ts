@@ -70,7 +70,12 @@ export type UdpCounterName =
   | "udpIcmpSent"
   | "udpIcmpSuppressed"
   | "udpReplySocketsNow"
-  | "udpReplyRaw";
+  | "udpReplyRaw"
+  | "udpBlocked"
+  | "udpUpstreamFailed"
+  | "udpUpstreamRefused"
+  | "udpWaitDrops"
+  | "udpBadAnswers";
 
 /** Counters in memory that somebody else may read: a value a slot, and the slot of each name. */
 export interface UdpCounters {

@@ -22,10 +22,13 @@ import type { UdpContext } from "./worker_context.ts";
 const MAX_ERRORS = 4096;
 
 /** A client and its socket towards destinations. */
-interface Sender extends EndpointKey {
+export interface Sender extends EndpointKey {
   readonly fd: number;
-  /** Whether the client has, or may have, written to the endpoint of this sockaddr. */
-  mayHaveWrittenTo(remote: Uint8Array): boolean;
+  /** What the path adds to the client's packets; and of that, what lies in front of a payload. */
+  readonly overheadBytes: number;
+  readonly headerBytes: number;
+  /** Whether an error for a datagram that was sent there is for the client, who has, or may have, written to there. */
+  isForClient(errno: number, destination: Uint8Array): boolean;
 }
 
 /** One worker's. */
@@ -59,14 +62,15 @@ export class Undelivered {
         continue;
       }
       // The socket is not connected, so the kernel takes any error that names its port: anyone could send one.
-      if (!sender.mayHaveWrittenTo(errors.destination)) continue;
+      if (!sender.isForClient(errors.errno, errors.destination)) continue;
       this.#writeClient(sender);
+      const header = Math.min(sender.headerBytes, errors.payloadLength);
       const told = this.#icmp.relay(errors, errors.offender, {
         client: this.#context.client.bytes,
         remote: errors.destination,
-        offset: errors.payloadOffset,
-        length: errors.payloadLength,
-        sentLength: errors.payloadLength,
+        offset: errors.payloadOffset + header,
+        length: errors.payloadLength - header,
+        sentLength: errors.payloadLength - header,
       });
       if (told) this.#context.count("udpIcmpSent");
     }
@@ -100,6 +104,24 @@ export class Undelivered {
     }
   }
 
+  /**
+   * Tells a client that its datagram is not carried.
+   *
+   * @param errno ECONNREFUSED: as the destination would, where nobody listens; EACCES: as a router would that forbids it.
+   * @param payload where in the arena the payload lies; of one that is there no more, nothing is quoted.
+   */
+  refuse(
+    errno: number,
+    client: Uint8Array,
+    remote: Uint8Array,
+    payload: { readonly offset: number; readonly length: number },
+    sentLength: number,
+  ): void {
+    const offender = errno === ECONNREFUSED ? remote : undefined;
+    const told = this.#icmp.unreachable(errno, { client, remote, ...payload, sentLength }, offender);
+    if (told) this.#context.count("udpIcmpSent");
+  }
+
   close(): void {
     this.#icmp.close();
   }
@@ -119,7 +141,7 @@ export class Undelivered {
       sentLength: length,
     };
     const told = errno === EMSGSIZE
-      ? this.#icmp.tooBig(this.#pathMtu, about)
+      ? this.#icmp.tooBig(this.#pathMtu - sender.overheadBytes, about)
       : this.#icmp.unreachable(errno, about);
     if (told) this.#context.count("udpIcmpSent");
   }

@@ -1,8 +1,8 @@
 /**
- * The socket of a session towards destinations: opened, marked, and bound to the port number that the client has.
+ * The socket of a session: opened, marked, and towards destinations bound to the port number that the client has.
  *
- * It is not connected, so that it serves every destination and hears every remote (endpoint-independent mapping,
- * RFC 4787, REQ-1).
+ * That one is not connected, so that it serves every destination and hears every remote (endpoint-independent mapping,
+ * RFC 4787, REQ-1). One towards a relay is: from nobody else can an answer come.
  *
  * @module
  */
@@ -21,6 +21,7 @@ import {
   IPV6_TRANSPARENT,
   IPV6_V6ONLY,
   setSockaddrPort,
+  SO_BINDTODEVICE,
   SO_MARK,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
@@ -32,63 +33,104 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
 } from "../ffi/mod.ts";
+import type { DirectRoute } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 
 /** Tries for a port of the same parity before any port will do. */
 const PARITY_TRIES = 16;
 /** Ports to try, from the range that the IANA leaves to dynamic use (RFC 6335, section 6). */
 const DYNAMIC_FIRST = 49_152, DYNAMIC_COUNT = 16_384;
+/** An interface's name with its final zero. */
+const IFNAMSIZ = 16;
 const PORT_AT = 2, V4_ADDRESS_AT = 4, V6_ADDRESS_AT = 8;
+
+/** What is asked of a socket. */
+export type SocketOptions = Pick<DirectRoute, "source" | "interface" | "mark">;
+
+/** As the settings have it. */
+export const AS_SET: SocketOptions = { source: undefined, interface: undefined, mark: 0 };
 
 /**
  * Opens the socket of the client whose sockaddr is in `context.address`, which is changed.
  *
  * With source own it is bound to every address of this host; with keep to the client's, or where that port is taken
- * (the client may be a program on this host) to the client's address alone.
+ * (the client may be a program on this host, or have a session by another route) to another port.
  *
  * @returns the descriptor, or -errno with nothing left open.
  */
-export function openUpstreamSocket(context: Carriage): number {
-  const { sys, address, settings } = context;
+export function openUpstreamSocket(context: Carriage, options: SocketOptions): number {
+  const { sys, address } = context;
+  const source = options.source ?? context.settings.source;
   const family = sockaddrFamily(address.bytes);
   const fd = sys.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
-  let result = setOptions(context, fd, family === AF_INET);
-  if (settings.source === "own") {
+  let result = setOptions(context, fd, family === AF_INET, options);
+  if (source === "keep") {
+    const [level, name] = family === AF_INET ? [SOL_IP, IP_TRANSPARENT] : [SOL_IPV6, IPV6_TRANSPARENT];
+    result ||= sys.setsockopt(fd, level, name, context.one.pointer, 4);
+  } else {
     const addressAt = family === AF_INET ? V4_ADDRESS_AT : V6_ADDRESS_AT;
     address.bytes.fill(0, addressAt, sockaddrLength(address.bytes));
   }
-  result ||= bindNear(context, fd);
+  result ||= bindNear(context, fd, source === "own");
   if (result === 0) return fd;
   sys.close(fd);
   return result;
 }
 
-function setOptions(context: Carriage, fd: number, isV4: boolean): number {
-  const { sys, settings, one } = context;
+/**
+ * Opens a socket that is connected to a relay, from any port: which one a client's datagrams seem to come from is the
+ * relay's matter.
+ *
+ * @param relay sockaddr.
+ * @returns the descriptor, or -errno with nothing left open.
+ */
+export function openRelaySocket(context: Carriage, relay: Uint8Array): number {
+  const { sys, address } = context;
+  const family = sockaddrFamily(relay);
+  const fd = sys.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  let result = setOptions(context, fd, family === AF_INET, AS_SET);
+  address.bytes.set(relay);
+  result ||= sys.connect(fd, address.pointer, sockaddrLength(relay));
+  if (result === 0) return fd;
+  sys.close(fd);
+  return result;
+}
+
+function setOptions(context: Carriage, fd: number, isV4: boolean, options: SocketOptions): number {
+  const { sys, one } = context;
   const level = isV4 ? SOL_IP : SOL_IPV6;
   let result = sys.setsockopt(fd, level, isV4 ? IP_RECVERR : IPV6_RECVERR, one.pointer, 4);
   result ||= sys.setsockopt(fd, level, isV4 ? IP_RECVTOS : IPV6_RECVTCLASS, one.pointer, 4);
-  if (settings.bypassMark !== 0) {
-    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, context.bypassMark.pointer, 4);
-  }
+  const mark = context.settings.bypassMark | options.mark;
+  if (mark !== 0) result ||= setMark(context, fd, mark);
+  if (options.interface !== undefined) result ||= setInterface(context, fd, options.interface);
   // Or the port would be taken for IPv4 clients too.
   if (!isV4) result ||= sys.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, one.pointer, 4);
   // Or it would hear every group that any program of this host has joined.
   result ||= sys.setsockopt(fd, level, isV4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL, context.zero.pointer, 4);
-  if (settings.source === "keep") {
-    result ||= sys.setsockopt(fd, level, isV4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, one.pointer, 4);
-  }
   return result;
 }
 
+function setMark({ sys, value }: Carriage, fd: number, mark: number): number {
+  value.words[0] = mark;
+  return sys.setsockopt(fd, SOL_SOCKET, SO_MARK, value.pointer, 4);
+}
+
+function setInterface({ sys, value }: Carriage, fd: number, name: string): number {
+  value.bytes.fill(0, 0, IFNAMSIZ);
+  const { written } = new TextEncoder().encodeInto(name, value.bytes.subarray(0, IFNAMSIZ - 1));
+  return sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, value.pointer, written);
+}
+
 /** Binds to the port in `context.address`, else to one of the same parity (RFC 4787, REQ-4), else to any. */
-function bindNear(context: Carriage, fd: number): number {
+function bindNear(context: Carriage, fd: number, isOwnAddress: boolean): number {
   const { address, settings } = context;
   const wanted = sockaddrPort(address.bytes);
   // A listening port of ours may be free while its worker is restarted, which needs it.
   const isOurs = wanted >= settings.firstPort && wanted < settings.firstPort + settings.workers;
-  let result = isOurs && settings.source === "own" ? -EADDRINUSE : bindTo(context, fd);
+  let result = isOurs && isOwnAddress ? -EADDRINUSE : bindTo(context, fd);
   // A reply socket can have it again when it is needed, beside the session.
   if (result === -EADDRINUSE && context.answers.giveUpPort(address.words[0]!)) result = bindTo(context, fd);
   if (!isTaken(result)) return result;

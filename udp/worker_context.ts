@@ -13,7 +13,7 @@ import {
   SOL_SOCKET,
   type Syscalls,
 } from "../ffi/mod.ts";
-import type { ClientLimit } from "../flow/mod.ts";
+import type { ClientLimit, ConnectionEnd, Route, Routing } from "../flow/mod.ts";
 import type { UdpCounterName, UdpCounters, UdpSettings } from "./settings.ts";
 
 /** Arena bytes that a context takes. */
@@ -22,13 +22,10 @@ export const CONTEXT_BYTES = 1024;
 // Places among the nine words of SO_MEMINFO.
 const SK_MEMINFO_RMEM_ALLOC = 0, SK_MEMINFO_DROPS = 8, MEMINFO_BYTES = 36;
 
-/** How a session ended. */
-export interface SessionEnd {
-  readonly reason: "idle-timeout" | "limit" | "shutdown" | "error";
-  readonly side: "proxy";
-}
-
-/** Receives every session that has ended; addresses are sockaddr bytes, the destination is the first one. */
+/**
+ * Receives every session that has ended, and flows that were not carried; addresses are sockaddr bytes, the destination
+ * is the first one.
+ */
 export type UdpFlowSink = (
   client: Uint8Array,
   destination: Uint8Array,
@@ -38,7 +35,8 @@ export type UdpFlowSink = (
   datagramsUp: number,
   datagramsDown: number,
   durationMs: number,
-  end: SessionEnd,
+  end: ConnectionEnd,
+  route: Route,
 ) => void;
 
 /** Conditions that an operator should hear of; the receiver limits their rate. */
@@ -50,6 +48,7 @@ export type UdpWarning =
   | "reply-port-taken"
   | "icmp-unavailable"
   | "udp-truncated"
+  | "udp-upstream-failed"
   | "udp-error";
 
 /** What the worker brings. */
@@ -58,6 +57,8 @@ export interface UdpEnvironment {
   readonly arena: Arena;
   readonly reactor: Reactor;
   readonly settings: UdpSettings;
+  /** Which way each new flow leaves. */
+  readonly routing: Routing;
   readonly counters: UdpCounters;
   readonly clientLimit: ClientLimit | undefined;
   /** Absent when nobody wants to hear of single flows: then no destination is kept. */
@@ -81,8 +82,8 @@ export class UdpContext {
   readonly zero: Block;
   readonly one: Block;
   readonly value: Block;
-  readonly bypassMark: Block;
   readonly replyMark: Block;
+  readonly routing: Routing;
   readonly clientLimit: ClientLimit | undefined;
   readonly onFlow: UdpFlowSink | undefined;
   readonly warn: (warning: UdpWarning, detail: string) => void;
@@ -106,10 +107,9 @@ export class UdpContext {
     this.one = arena.allocate(4);
     this.one.words[0] = 1;
     this.value = arena.allocate(64);
-    this.bypassMark = arena.allocate(4);
-    this.bypassMark.words[0] = settings.bypassMark;
     this.replyMark = arena.allocate(4);
     this.replyMark.words[0] = settings.replyMark;
+    this.routing = environment.routing;
     this.clientLimit = environment.clientLimit;
     this.onFlow = environment.onFlow;
     this.warn = environment.onWarning;
