@@ -8,7 +8,6 @@
  * @module
  */
 import type { FlowFacts, Route, Router } from "../flow/mod.ts";
-import type { RoutingSettings } from "../upstream/settings.ts";
 import { NO_ROUTE, routeWord } from "./flow_ring.ts";
 
 /** The part of policy/policy_table.ts that is used here. */

@@ -13,6 +13,7 @@ export * from "./reactor.ts";
 export * from "./sock_diag.ts";
 export * from "./sockaddr.ts";
 export * from "./socket.ts";
+export * from "./socket_filter.ts";
 export * from "./syscalls.ts";
 export * from "./task.ts";
 export * from "./timer_wheel.ts";

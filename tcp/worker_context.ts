@@ -7,10 +7,14 @@ import type { Endpoint, IpAddress, IpFamily } from "../net/mod.ts";
 import {
   type Arena,
   type Block,
+  DROP_ALL_BYTES,
+  dropAllFilter,
   encodeSockaddr,
   type Reactor,
+  SO_LINGER,
   SOCKADDR_IN6_BYTES,
   SocketFactory,
+  SOL_SOCKET,
   type Syscalls,
 } from "../ffi/mod.ts";
 import type { ClientLimit, Route, Router, Routing } from "../flow/mod.ts";
@@ -20,7 +24,7 @@ import type { Carrier } from "./half_pipe.ts";
 import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
 
 /** Arena bytes that a context takes. */
-export const CONTEXT_BYTES = 1024 + FLOW_FACTS_BYTES;
+export const CONTEXT_BYTES = 1024 + FLOW_FACTS_BYTES + DROP_ALL_BYTES;
 
 /** Bytes of an interface's name with its final zero. */
 const IFNAMSIZ = 16;
@@ -100,6 +104,8 @@ export class TcpContext {
   readonly value: Block;
   /** Name of an interface, written before use. */
   readonly device: Block;
+  /** A filter that lets nothing through. */
+  readonly dropAll: Block;
   /** Where connections towards destinations come from, by family; undefined: not always from the same address. */
   readonly fixedSource: Readonly<Record<IpFamily, Block>> | undefined;
   readonly #environment: TcpEnvironment;
@@ -129,6 +135,7 @@ export class TcpContext {
     this.lingerZero.words[0] = 1;
     this.value = arena.allocate(4);
     this.device = arena.allocate(IFNAMSIZ);
+    this.dropAll = dropAllFilter(arena);
     this.words = arena.words;
     this.facts = new TcpFlowFacts(sys, arena);
     const { source } = settings;
@@ -159,6 +166,12 @@ export class TcpContext {
     const { values, slots } = this.#environment.counters;
     const slot = slots[name];
     values[slot] = values[slot]! + by;
+  }
+
+  /** Closes a socket so that its peer is told of a reset. */
+  reset(fd: number): void {
+    this.sys.setsockopt(fd, SOL_SOCKET, SO_LINGER, this.lingerZero.pointer, 8);
+    this.sys.close(fd);
   }
 
   warn(warning: TcpWarning, detail: string): void {
