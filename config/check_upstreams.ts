@@ -156,12 +156,13 @@ function* checkCredentials(
   } else if (kind === "http" && username.includes(":")) {
     yield {
       path: `${path}.username`,
-      found: JSON.stringify(username),
-      wanted: "a name without a colon",
+      // What comes after it may be a password.
+      found: "a colon",
+      wanted: "a name without one",
       hint: "Basic authentication ends the name there (RFC 7617)",
     };
   } else if (/\p{Cc}/u.test(username)) {
-    yield { path: `${path}.username`, found: JSON.stringify(username), wanted: "no control characters" };
+    yield { path: `${path}.username`, found: "a control character", wanted: "none" };
   }
   yield* checkSecret(path, kind, password);
 }
@@ -180,7 +181,8 @@ function* checkSecret(path: string, kind: "socks5" | "http", secret: SecretConfi
       if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(secret.name)) {
         yield {
           path: `${path}.password-env`,
-          found: JSON.stringify(secret.name),
+          // It may be the password itself.
+          found: "something else (it is not shown)",
           wanted: "the name of a variable of the environment",
         };
       }

@@ -17,6 +17,7 @@ import {
   unmapV4,
 } from "../net/mod.ts";
 import type { Account } from "./selector_config.ts";
+import type { ServerConfig } from "./upstream_config.ts";
 
 /** How one of several values is read. */
 export interface ListKind<T> {
@@ -110,4 +111,19 @@ export function endpoints(port: number): ListKind<Endpoint> {
 /** A name never begins with a digit, so that a range that cannot be read is not taken for one. */
 function readAccount(text: string): Account | undefined {
   return parseIdRange(text) ?? (/^[A-Za-z_][^\s:]*$/.test(text) ? { name: text } : undefined);
+}
+
+/**
+ * Reads `HOST:PORT`, an IPv6 address in brackets. Whether a name can be one is the configuration's business.
+ *
+ * @returns undefined when `text` is no server.
+ */
+export function readServer(text: string): ServerConfig | undefined {
+  const match = /^(?:\[([^\]]+)\]|([^:@[\]\s/]+)):([1-9]\d{0,4})$/.exec(text);
+  if (match === null) return undefined;
+  const port = Number(match[3]);
+  const host = match[1] ?? match[2]!;
+  const address = parseAddress(host);
+  if (port > 65_535 || (match[1] !== undefined && address?.family !== 6)) return undefined;
+  return { host: address === undefined ? host : unmapV4(address).text, port };
 }

@@ -98,6 +98,9 @@ export interface RunConfig {
   readonly flows: boolean;
 }
 
+/** Where flows go. */
+export type RoutingConfig = Pick<RunConfig, "upstreams" | "groups" | "policy">;
+
 /** The limit on connections when none was asked for. */
 export const MAX_CONNECTIONS_UNASKED = 65_536;
 /** The limit on UDP sessions when none was asked for. */

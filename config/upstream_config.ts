@@ -127,6 +127,9 @@ export interface GroupConfig {
   readonly liveFlows: "keep" | "reset";
 }
 
+/** What holds of an upstream's `timeoutMs` where nothing is said. */
+export const UPSTREAM_TIMEOUT_MS = 10_000;
+
 /** `direct` and `block`: always there, unless others of these names are defined. */
 export const BUILT_IN_UPSTREAMS: readonly UpstreamConfig[] = [
   { kind: "direct", name: "direct", source: null, interface: null, mark: 0, dscp: null },

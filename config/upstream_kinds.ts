@@ -14,9 +14,9 @@ export class Routes {
     this.#routes = new Map([...groups, ...upstreams.toReversed()].map((route) => [route.name, route]));
   }
 
-  /** Those there are. */
+  /** Those there are, in the order of the alphabet. */
   get names(): string[] {
-    return [...this.#routes.keys()];
+    return [...this.#routes.keys()].sort();
   }
 
   /** undefined when there is none of that name. */
