@@ -1,0 +1,8 @@
+/**
+ * Which way flows leave: ordered rules, compiled by the control plane and asked by the workers.
+ *
+ * @module
+ */
+export { compilePolicy } from "./compile_policy.ts";
+export { type AskedFacts, PolicyTable } from "./policy_table.ts";
+export type { PolicyRule } from "./rule.ts";
