@@ -27,7 +27,7 @@ import type {
   Server,
   UpstreamSettings,
 } from "../upstream/settings.ts";
-import type { PolicyRule } from "../policy/rule.ts";
+import { compilePolicy } from "../policy/mod.ts";
 import { type HostLookups, THIS_HOST } from "./host_lookups.ts";
 import { resolvePolicyRules } from "./resolve_policy.ts";
 import type { RouteNames } from "./route_names.ts";
@@ -45,7 +45,6 @@ export async function resolveRouting(
   config: RunConfig,
   names: RouteNames,
   host: HostLookups = THIS_HOST,
-  compile: (rules: readonly PolicyRule[]) => SharedArrayBuffer = compilePolicy,
 ): Promise<RoutingSettings> {
   const issues: ConfigIssue[] = [];
   const upstreams = withBuiltIns(config);
@@ -63,7 +62,7 @@ export async function resolveRouting(
   return {
     generation: names.generationOf(routes),
     upstreams: settings as UpstreamSettings[],
-    policy: rules.length === 0 ? undefined : compile(rules),
+    policy: rules.length === 0 ? undefined : compilePolicy(rules),
     otherwise: indexOf(config.policy.otherwise),
   };
 }
@@ -84,11 +83,6 @@ function laterHops(upstreams: readonly UpstreamConfig[], { groups, policy }: Run
     for (const hop of upstream.hops.slice(1)) later.add(hop);
   }
   return later.difference(direct);
-}
-
-/** In the place of policy/'s until that is there. */
-function compilePolicy(rules: readonly PolicyRule[]): SharedArrayBuffer {
-  throw new ConfigError([{ path: "rule", found: `${rules.length}`, wanted: "none" }]);
 }
 
 class UpstreamResolver {

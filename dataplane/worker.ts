@@ -32,6 +32,7 @@ import {
   TcpListener,
   type TcpSettings,
 } from "../tcp/mod.ts";
+import { PolicyTable } from "../policy/mod.ts";
 import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
 import { makeUpstreams, UPSTREAM_BYTES, UpstreamEnvironment, type UpstreamSeat } from "../upstream/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
@@ -241,7 +242,8 @@ class DataPlaneWorker {
   #route(settings: RoutingSettings): void {
     const routes = makeUpstreams(settings.upstreams, this.#upstreams);
     this.#routeWords.add(settings.generation, routes);
-    this.#routing.current = new WorkerRouter(routes, undefined, settings.otherwise);
+    const table = settings.policy && new PolicyTable(settings.policy);
+    this.#routing.current = new WorkerRouter(routes, table, settings.otherwise);
   }
 
   #drain(): void {

@@ -31,6 +31,8 @@ export * from "./lab.ts";
 export * from "./process.ts";
 export * from "./server.ts";
 export * from "./server_spec.ts";
+export * from "./socks_server.ts";
+export * from "./socks_server_spec.ts";
 export * from "./topology.ts";
 export { DeadlineError, within } from "./deadline.ts";
 export type { ConnectionAccount, PeerEnd } from "./accounted_connection.ts";
