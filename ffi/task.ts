@@ -37,7 +37,7 @@ export type Outcome<T> = { readonly ok: true; readonly value: T } | {
  * Runs a dialogue to its first wait, and on as its events come.
  *
  * @param onDone called exactly once, unless the task is aborted first; possibly before this returns.
- * @returns a handle that aborts: the generator's `finally` blocks run, `onDone` does not.
+ * @returns a handle that aborts: the generator's `finally` blocks, which must not wait, run, `onDone` does not.
  */
 export function runTask<T>(
   reactor: Reactor,

@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertGreaterOrEqual } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
-import { EPOLLIN, MSG_NOSIGNAL } from "./constants.ts";
+import { EPOLLIN, MSG_NOSIGNAL, SOCK_NONBLOCK } from "./constants.ts";
 import { EAGAIN } from "./errno.ts";
 import type { Reactor } from "./reactor.ts";
 import { type Dialogue, type Outcome, ready, runTask } from "./task.ts";
@@ -166,4 +166,77 @@ Deno.test("task: aborting runs the finally blocks, takes the timer off, and tell
   reactor.timers.schedule(new Alarm(() => reactor.stop()), 100);
   reactor.run();
   assertEquals(steps, ["finally"]);
+});
+
+Deno.test("task: a dialogue waits on one descriptor after the other, also when a number is given out again", () => {
+  using loopback = new Loopback();
+  const reactor = loopback.openReactor();
+  const listener = loopback.listen();
+  const { port } = listener.localEndpoint();
+  const numbers: number[] = [];
+  function* visit(): Dialogue<number[]> {
+    const heard: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      const client = loopback.connect(port);
+      const server = loopback.own(loopback.sys.accept4(listener.fd, null, null, SOCK_NONBLOCK));
+      numbers.push(server);
+      reactor.add(server, EPOLLIN, SILENT);
+      reactor.timers.schedule(new Alarm(() => send(loopback, client, [i])), 50);
+      heard.push((yield* readExactly(loopback, server, 1))[0]!);
+      // What this brings is for nobody, least of all for the next one by that number.
+      send(loopback, client, [99]);
+      reactor.forget(server);
+      loopback.close(server);
+      loopback.close(client);
+    }
+    return heard;
+  }
+  assertEquals(run(reactor, visit()), { ok: true, value: [0, 1, 2, 3] });
+  assert(new Set(numbers).size < numbers.length, "no number was given out again");
+  assertEquals(reactor.timers.size, 0);
+});
+
+Deno.test("task: what comes while another descriptor is waited for is not lost", () => {
+  using loopback = new Loopback();
+  const reactor = loopback.openReactor();
+  const [early, first] = loopback.connectedPair();
+  const [late, second] = loopback.connectedPair();
+  reactor.add(first, EPOLLIN, SILENT);
+  reactor.add(second, EPOLLIN, SILENT);
+  function* both(): Dialogue<number[]> {
+    // Twice each, so that both have this dialogue for their handler.
+    const [a] = yield* readExactly(loopback, first, 1);
+    const [b] = yield* readExactly(loopback, second, 1);
+    const [c] = yield* readExactly(loopback, second, 1);
+    const [d] = yield* readExactly(loopback, first, 1);
+    return [a!, b!, c!, d!];
+  }
+  reactor.timers.schedule(new Alarm(() => send(loopback, early, [1])), 50);
+  reactor.timers.schedule(new Alarm(() => send(loopback, late, [2])), 150);
+  reactor.timers.schedule(new Alarm(() => send(loopback, early, [4])), 250);
+  reactor.timers.schedule(new Alarm(() => send(loopback, late, [3])), 350);
+  assertEquals(run(reactor, both()), { ok: true, value: [1, 2, 3, 4] });
+});
+
+Deno.test("task: an event and the end of its time in one turn resume it once", () => {
+  using loopback = new Loopback();
+  const reactor = loopback.openReactor();
+  const [client, server] = loopback.connectedPair();
+  reactor.add(server, EPOLLIN, SILENT);
+  const resumed: number[] = [];
+  function* patient(): Dialogue<void> {
+    resumed.push(yield* ready(server, 100));
+    resumed.push(yield* ready(server, 100));
+  }
+  runTask(reactor, patient(), () => reactor.stop());
+  // The loop is held up until both are due.
+  reactor.timers.schedule(
+    new Alarm(() => {
+      send(loopback, client, [1]);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
+    }),
+    0,
+  );
+  reactor.run();
+  assertEquals(resumed, [EPOLLIN, 0]);
 });
