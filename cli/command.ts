@@ -3,9 +3,11 @@
  *
  * @module
  */
-import type { ConfigIssue } from "../config/mod.ts";
+import { ConfigError, type ConfigIssue } from "../config/mod.ts";
 import { type FlagSet, type FlagValues, toggle } from "./flag.ts";
+import { readConfigured } from "./configured.ts";
 import { parseFlags } from "./parse_flags.ts";
+import { type UpstreamValues, warnAboutUpstream } from "./upstream_flags.ts";
 
 /** The name shown, however the program was started. */
 export const PROGRAM = "pellucid";
@@ -44,12 +46,19 @@ export interface Invocation {
   readonly log: { readonly json: boolean; readonly debug: boolean };
   /** Empty, or the invocation must not be run. */
   readonly issues: readonly ConfigIssue[];
+  /** What is not wrong and should be known. */
+  readonly warnings: readonly string[];
   run(): Promise<ExitCode>;
 }
 
 /** An entry of the table: the spec without the types of its flags. */
 export interface Command extends Omit<CommandSpec<FlagSet>, "check" | "load"> {
-  invoke(args: readonly string[]): Invocation;
+  /**
+   * Reads the arguments, and the configuration file that they name.
+   *
+   * @throws {ConfigError} when there is no such file.
+   */
+  invoke(args: readonly string[]): Promise<Invocation>;
 }
 
 /** Makes an entry of the table. */
@@ -63,30 +72,48 @@ export function command<F extends FlagSet>(spec: CommandSpec<F>): Command {
     examples,
     ...(spec.operands === undefined ? {} : { operands: spec.operands }),
     flags,
-    invoke: (args) => {
+    invoke: async (args) => {
       const parsed = parseFlags<FlagSet>(flags, args);
+      const log = logOf(parsed.values);
+      if (parsed.values.help === true) {
+        return { wantsHelp: true, log, issues: [], warnings: [], run: notToBeRun };
+      }
+      const configured = await readConfigured(flags, parsed);
       // The set was built from F, so what was read from it has F's types.
-      const values = parsed.values as FlagValues<F>;
+      const values = configured.values as FlagValues<F>;
+      const found = spec.check?.(values, parsed.operands) ?? [];
       return {
-        wantsHelp: parsed.values.help === true,
-        log: { json: parsed.values.log === "json", debug: parsed.values["log-level"] === "debug" },
+        wantsHelp: false,
+        log: logOf(configured.values),
         issues: [
-          ...parsed.issues,
+          ...configured.issues,
           ...(spec.operands === undefined ? parsed.operands.map(surplus) : []),
-          ...withoutEchoes(spec.check?.(values, parsed.operands) ?? [], parsed.issues),
+          ...configured.inItsWords(found),
         ],
-        run: async () => (await spec.load())(values, parsed.operands),
+        warnings: [...configured.warnings, ...warnAboutUpstream(configured.values as UpstreamValues)],
+        run: async () => {
+          try {
+            return await (await spec.load())(values, parsed.operands);
+          } catch (error) {
+            // What only the host can tell, such as a list that is not there, is told by its key too.
+            if (!(error instanceof ConfigError)) throw error;
+            throw new ConfigError(configured.inItsWords(error.issues));
+          }
+        },
       };
     },
   };
 }
 
-function surplus(operand: string): ConfigIssue {
-  return { path: "arguments", found: JSON.stringify(operand), wanted: "flags only" };
+/** How failures are shown, as far as flags and file say. */
+function logOf(values: FlagValues<FlagSet>): Invocation["log"] {
+  return { json: values.log === "json", debug: values["log-level"] === "debug" };
 }
 
-/** A flag that could not be read has its fallback as value: what is wrong with that is not the user's doing. */
-function withoutEchoes(found: readonly ConfigIssue[], unread: readonly ConfigIssue[]): ConfigIssue[] {
-  const paths = new Set(unread.map((issue) => issue.path));
-  return found.filter((issue) => !issue.path.split(", ").some((path) => paths.has(path)));
+function notToBeRun(): never {
+  throw new Error("help was asked for");
+}
+
+function surplus(operand: string): ConfigIssue {
+  return { path: "arguments", found: JSON.stringify(operand), wanted: "flags only" };
 }

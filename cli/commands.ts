@@ -36,6 +36,8 @@ export const COMMANDS: readonly Command[] = [
       ["--local --include-uid www-data --tcp-ports 80,443", "the web traffic of one user"],
       ["--sidecar --inbound tproxy --source keep", "one pod; its programs see the clients' own addresses"],
       ["--local --dns 192.0.2.53 --dns [2001:db8::53]:5353", "DNS is answered by these resolvers"],
+      ["--from eth1 --upstream socks5://192.0.2.10:1080", "all of it through a SOCKS5 server"],
+      ["--config docs/examples/gateway.toml", "as the file says"],
       ["--from eth1 --dry-run", "show the rules and routes, touch nothing"],
     ],
     check: checkRun,
@@ -74,6 +76,27 @@ export const COMMANDS: readonly Command[] = [
     ],
     check: checkDoctor,
     load: async () => (await import("./doctor.ts")).doctor,
+  }),
+  command({
+    name: "config check",
+    summary: "judge a configuration file, or say what it means",
+    about: [
+      "Reads the file as `run --config` would, without flags, and touches nothing. Each problem is named with file, line and " +
+      "column, what was found and what is wanted. Files that it names and that are not here, and passwords that " +
+      "others may read, are warnings. Exits with 2 when anything is wrong.",
+    ],
+    operands: "FILE",
+    flags: {},
+    examples: [["docs/examples/gateway.toml", "before a start or a reload"]],
+    load: async () => (await import("./config.ts")).check,
+  }),
+  command({
+    name: "config schema",
+    summary: "print the JSON Schema of configuration files, for editors",
+    about: [],
+    flags: {},
+    examples: [["", "redirected into a file, for the editor"]],
+    load: async () => (await import("./config.ts")).schema,
   }),
   command({
     name: "rules render",

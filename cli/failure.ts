@@ -17,6 +17,12 @@ export interface FailureStyle {
   readonly debug: boolean;
 }
 
+/** Writes to stderr what is no failure. */
+export function reportWarning(message: string, { command, json }: FailureStyle): void {
+  const line = { time: new Date().toISOString(), level: "warn", event: "config", message };
+  console.error(json ? JSON.stringify(line) : `${PROGRAM} ${command}: warning: ${message}`);
+}
+
 interface Problem {
   readonly code: string;
   readonly message: string;

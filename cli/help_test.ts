@@ -48,10 +48,10 @@ Deno.test("help fits a terminal of 100 columns", () => {
   }
 });
 
-Deno.test("every example is accepted by its own command", () => {
+Deno.test("every example is accepted by its own command", async () => {
   for (const command of COMMANDS) {
     for (const [args] of command.examples) {
-      const { issues } = command.invoke(args.split(" ").filter((word) => word !== ""));
+      const { issues } = await command.invoke(args.split(" ").filter((word) => word !== ""));
       assertEquals(issues, [], `${command.name} ${args}`);
     }
   }

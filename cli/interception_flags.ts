@@ -15,6 +15,7 @@ import { choice, type FlagValues, list, toggle, whole } from "./flag.ts";
 import { INTERFACES } from "../config/network_value.ts";
 import { SELECTOR_FLAGS, selectorConfig } from "./selector_flags.ts";
 import { checkSidecarFlags, SIDECAR_FLAGS, sidecarConfig } from "./sidecar_flags.ts";
+import { checkUpstreamFlags, routingConfig, UPSTREAM_FLAGS, type UpstreamValues } from "./upstream_flags.ts";
 
 const defaults = defaultRunConfig();
 const sidecarDefaults = sidecarRunConfig();
@@ -63,12 +64,13 @@ export const INTERCEPTION_FLAGS = {
     "when no proxy runs, by whatever end: traffic flows as if it had never been there, or what it would have " +
       "taken is dropped until it is back or `rules cleanup` is run",
   ),
+  ...UPSTREAM_FLAGS,
   ...SELECTOR_FLAGS,
   ...SIDECAR_FLAGS,
 };
 
 /** What the flags are read as; `rules` may be more. */
-export type InterceptionValues = Omit<FlagValues<typeof INTERCEPTION_FLAGS>, "rules"> & {
+export type InterceptionValues = Omit<FlagValues<typeof INTERCEPTION_FLAGS>, "rules"> & UpstreamValues & {
   readonly rules: RulesMode;
 };
 
@@ -77,6 +79,7 @@ export function interceptionConfig(values: InterceptionValues): RunConfig {
   const unasked = values.sidecar ? sidecarDefaults : defaults;
   return {
     ...unasked,
+    ...routingConfig(values),
     tcp: values.tcp ?? unasked.tcp,
     udp: values.udp ?? unasked.udp,
     from: values.from,
@@ -94,5 +97,9 @@ export function interceptionConfig(values: InterceptionValues): RunConfig {
 
 /** What makes no sense about the flags, for a command that has no others. */
 export function checkInterceptionFlags(values: InterceptionValues): ConfigIssue[] {
-  return [...checkInterception(interceptionConfig(values)), ...checkSidecarFlags(values)];
+  return [
+    ...checkInterception(interceptionConfig(values)),
+    ...checkSidecarFlags(values),
+    ...checkUpstreamFlags(values),
+  ];
 }

@@ -5,7 +5,7 @@
  */
 import { ConfigError } from "../config/mod.ts";
 import { type Command, EXIT, type ExitCode, type Invocation } from "./command.ts";
-import { reportFailure } from "./failure.ts";
+import { reportFailure, reportWarning } from "./failure.ts";
 import { findCommand, unknownCommand } from "./find_command.ts";
 
 /** Runs the command that `args` name; the answer is the exit code. */
@@ -19,7 +19,7 @@ export async function main(args: readonly string[]): Promise<ExitCode> {
       debug: false,
     });
   }
-  return await runInvocation(found.command, found.command.invoke(found.rest));
+  return await runInvocation(found.command, found.rest);
 }
 
 /** The flags that other programs have in place of these commands. */
@@ -34,15 +34,19 @@ async function showHelp(): Promise<ExitCode> {
   return EXIT.usage;
 }
 
-async function runInvocation(command: Command, invocation: Invocation): Promise<ExitCode> {
+async function runInvocation(command: Command, args: readonly string[]): Promise<ExitCode> {
+  let log: Invocation["log"] = { json: false, debug: false };
   try {
+    const invocation = await command.invoke(args);
+    log = invocation.log;
     if (invocation.wantsHelp) {
       console.log((await import("./help.ts")).renderCommandHelp(command));
       return EXIT.ok;
     }
+    for (const warning of invocation.warnings) reportWarning(warning, { command: command.name, ...log });
     if (invocation.issues.length > 0) throw new ConfigError(invocation.issues);
     return await invocation.run();
   } catch (error) {
-    return reportFailure(error, { command: command.name, ...invocation.log });
+    return reportFailure(error, { command: command.name, ...log });
   }
 }

@@ -12,6 +12,8 @@ import { nearest } from "../config/nearest.ts";
 /** What was read. A flag that could not be read has its fallback as value, and an issue. */
 export interface ParsedFlags<F extends FlagSet> {
   readonly values: FlagValues<F>;
+  /** Names of the flags that were given, readable or not. */
+  readonly given: ReadonlySet<string>;
   /** Arguments that are no flags. */
   readonly operands: readonly string[];
   readonly issues: readonly ConfigIssue[];
@@ -38,21 +40,26 @@ export function parseFlags<F extends FlagSet>(flags: F, args: readonly string[])
   // What follows `--` is not asked about.
   operands.push(...(found._ as unknown[]).map(String));
   const values: Record<string, unknown> = {};
+  const given = new Set<string>();
   for (const name of names) {
     const flag = flags[name]!;
     values[name] = flag.fallback;
     if (flag.shape === "switch") {
-      if (found[name] === true) values[name] = true;
+      if (found[name] === true) {
+        values[name] = true;
+        given.add(name);
+      }
       continue;
     }
     const texts = found[name] as string[] | undefined ?? [];
     if (texts.length === 0) continue;
+    given.add(name);
     const value = readTexts(flag, texts);
     if (value instanceof Unreadable) {
       issues.push({ path: `--${name}`, found: value.found, wanted: value.wanted });
     } else values[name] = value;
   }
-  return { values: values as FlagValues<F>, operands, issues };
+  return { values: values as FlagValues<F>, given, operands, issues };
 }
 
 function readTexts(flag: FlagSet[string], texts: readonly string[]): unknown {

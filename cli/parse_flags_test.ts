@@ -38,6 +38,7 @@ Deno.test("parseFlags: nothing given gives the fallbacks", () => {
       "idle-timeout": 60_000,
       help: false,
     },
+    given: new Set(),
     operands: [],
     issues: [],
   });
@@ -67,6 +68,7 @@ Deno.test("parseFlags: both spellings, repeated lists, seconds to milliseconds",
     "idle-timeout": 1500,
     help: true,
   });
+  assertEquals([...parsed.given].sort(), ["from", "help", "idle-timeout", "local", "port", "tcp"]);
 });
 
 Deno.test("parseFlags: what cannot be read is named, all at once", () => {

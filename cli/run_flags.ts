@@ -17,6 +17,7 @@ import { choice, type FlagValues, list, seconds, toggle, under, whole } from "./
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
 import { endpoints } from "../config/network_value.ts";
 import { checkSidecarFlags } from "./sidecar_flags.ts";
+import { checkUpstreamFlags } from "./upstream_flags.ts";
 
 const defaults = defaultRunConfig();
 
@@ -66,6 +67,15 @@ export const RUN_FLAGS = {
       defaults.halfClosedTimeoutMs,
       "the same when one side has closed; 0: never",
     ),
+    keepalive: seconds(
+      defaults.keepaliveMs,
+      "first keepalive probe after a connection's silence of so long; 0: no probes",
+    ),
+    "user-timeout": seconds(
+      defaults.userTimeoutMs,
+      "how long sent data may stay unacknowledged (TCP_USER_TIMEOUT), which also ends a connection whose reader " +
+        "pauses for so long; 0: as the kernel has it",
+    ),
     "udp-filter": choice(
       ["endpoint", "address", "address-port"],
       defaults.udpFilter,
@@ -103,6 +113,8 @@ export function runConfig(values: RunFlagValues): RunConfig {
     connectTimeoutMs: values["connect-timeout"],
     idleTimeoutMs: values["idle-timeout"],
     halfClosedTimeoutMs: values["half-closed-timeout"],
+    keepaliveMs: values.keepalive,
+    userTimeoutMs: values["user-timeout"],
     udpFilter: values["udp-filter"],
     udpTimeoutMs: values["udp-timeout"],
     udpRefreshInbound: values["udp-refresh-inbound"],
@@ -117,7 +129,7 @@ export function runConfig(values: RunFlagValues): RunConfig {
 /** What makes no sense about the flags. */
 export function checkRun(values: RunFlagValues): ConfigIssue[] {
   const config = runConfig(values);
-  const issues = [...checkRunConfig(config), ...checkSidecarFlags(values)];
+  const issues = [...checkRunConfig(config), ...checkSidecarFlags(values), ...checkUpstreamFlags(values)];
   // A run with foreign rules need not know what they intercept; to print them one must.
   if (values["dry-run"] && config.rules === "none" && !namesTraffic(config)) {
     issues.push({

@@ -14,6 +14,8 @@ import { defaultRunConfig, type RunConfig } from "./run_config.ts";
 
 /** RFC 4787, REQ-5: no mapping may expire earlier. */
 const SHORTEST_UDP_MS = 120_000;
+/** MAX_TCP_KEEPIDLE of linux/tcp.h. */
+const MOST_KEEPALIVE_S = 32_767;
 const DNS_PORT = 53;
 /** Nobody would wait for the last of more. */
 const MOST_RESOLVERS = 8;
@@ -30,6 +32,8 @@ export function checkRunConfig(config: RunConfig): ConfigIssue[] {
     ...checkTimeout("--connect-timeout", config.connectTimeoutMs, 1),
     ...checkTimeout("--idle-timeout", config.idleTimeoutMs, 0),
     ...checkTimeout("--half-closed-timeout", config.halfClosedTimeoutMs, 0),
+    ...checkWhole("--keepalive", config.keepaliveMs / 1000, 0, MOST_KEEPALIVE_S),
+    ...checkTimeout("--user-timeout", config.userTimeoutMs, 0),
     ...checkTimeout(
       "--udp-timeout",
       config.udpTimeoutMs,

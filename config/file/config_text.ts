@@ -66,6 +66,11 @@ export class ConfigText {
     ].sort((a, b) => a.place!.line - b.place!.line || a.place!.column - b.place!.column);
   }
 
+  /** Keys that hold passwords themselves. */
+  get secretKeys(): string[] {
+    return [...this.#places.keys()].filter((key) => /^upstream\..*\.password$/.test(key));
+  }
+
   /** Where `key` (`upstream.office.password`) is set; undefined: nowhere. */
   placeOf(key: string): ConfigPlace | undefined {
     const place = this.#places.get(key);
