@@ -4,6 +4,7 @@
  * @module
  */
 import {
+  AF_INET6,
   checked,
   type Deferred,
   type Dialogue,
@@ -19,7 +20,9 @@ import {
   SO_LINGER,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
+  SOCK_STREAM,
   SOCKADDR_IN6_BYTES,
+  type Socket,
   SOL_SOCKET,
   type Syscalls,
   Timer,
@@ -161,9 +164,9 @@ export class UpstreamWorld implements Disposable {
     });
   }
 
-  /** A server on 127.0.0.1. */
-  serve(script: readonly Step[]): ScriptedServer {
-    const listener = this.loopback.listen();
+  /** A server on loopback. */
+  serve(script: readonly Step[], family: 4 | 6 = 4): ScriptedServer {
+    const listener = family === 4 ? this.loopback.listen() : this.#listenV6();
     const sessions: Session[] = [];
     const onEvents = (): void => {
       const fd = this.sys.accept4(listener.fd, null, null, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -173,6 +176,14 @@ export class UpstreamWorld implements Disposable {
     };
     checked("epoll_ctl", this.reactor.add(listener.fd, EPOLLIN, { onEvents }));
     return { endpoint: listener.localEndpoint(), sessions };
+  }
+
+  #listenV6(): Socket {
+    const socket = this.loopback.sockets.open(AF_INET6, SOCK_STREAM);
+    this.loopback.own(socket.fd);
+    socket.bind(parseEndpoint("[::1]:0")!);
+    socket.listen(8);
+    return socket;
   }
 
   /** Where nobody listens. */

@@ -157,6 +157,10 @@ Deno.test("http: the longest head that is allowed, and one byte more", () => {
     return `HTTP/1.1 200 OK\r\nA: ${"b".repeat(length - around.length)}\r\n\r\n`;
   };
   assertEquals(read(withLength(MAX_HEAD_BYTES)), 200);
+  // More than is peeked at in one call.
+  using stream = new ScriptedStream();
+  assertEquals(connect(stream, [encoded(`${withLength(MAX_HEAD_BYTES)}after`)]), undefined);
+  assertEquals(stream.unread, encoded("after"));
   assertEquals(read(withLength(MAX_HEAD_BYTES + 1)), "a head of more than 8192 bytes");
 });
 

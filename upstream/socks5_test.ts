@@ -22,6 +22,7 @@ const GREETED = [5, 0], GREETED_LOGIN = [5, 2, 1, 0];
 const BOUND_V4 = [5, 0, 0, 1, 198, 51, 100, 7, 0x12, 0x34];
 const BOUND_V6 = [5, 0, 0, 4, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0x12, 0x34];
 const BOUND_NAME = [5, 0, 0, 3, 3, 0x61, 0x0a, 0x62, 0x12, 0x34];
+const BOUND_LONG_NAME = [5, 0, 0, 3, 255, ...new Array(255).fill(0x61), 0x12, 0x34];
 
 function sockaddr(text: string): Uint8Array {
   const bytes = new Uint8Array(SOCKADDR_IN6_BYTES);
@@ -84,9 +85,9 @@ Deno.test("socks5: whatever the pieces, the handshake takes its own bytes and le
   const cases = fc.record({
     pipeline: fc.boolean(),
     login: fc.boolean(),
-    bound: fc.constantFrom(BOUND_V4, BOUND_V6, BOUND_NAME),
+    bound: fc.constantFrom(BOUND_V4, BOUND_V6, BOUND_NAME, BOUND_LONG_NAME),
     after: fc.uint8Array({ maxLength: 40 }),
-    cuts: fc.array(fc.nat(80), { maxLength: 80 }),
+    cuts: fc.array(fc.nat(300), { maxLength: 80 }),
   });
   fc.assert(fc.property(cases, ({ pipeline, login, bound, after, cuts }) => {
     const answers = bytes(login ? GREETED_LOGIN : GREETED, bound, [...after]);

@@ -3,7 +3,16 @@
  *
  * @module
  */
-import { type Dialogue, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
+import {
+  type Dialogue,
+  SO_KEEPALIVE,
+  SOCKADDR_IN6_BYTES,
+  SOL_SOCKET,
+  SOL_TCP,
+  TCP_KEEPCNT,
+  TCP_KEEPIDLE,
+  TCP_KEEPINTVL,
+} from "../ffi/mod.ts";
 import type { DatagramPath, DatagramRequest, DatagramUpstream, StreamFailure } from "../flow/mod.ts";
 import { reach } from "./chain.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
@@ -39,6 +48,7 @@ export class Socks5Datagrams implements DatagramUpstream {
       if (!("bound" in answer)) return answer;
       const relay = relayOf(this.#environment, this.#hop.label, answer.bound, server);
       if (!(relay instanceof Uint8Array)) return relay;
+      this.#probe(control);
       reactor.remove(control);
       isKept = true;
       return { relay, framing: this.#framing, control };
@@ -49,7 +59,27 @@ export class Socks5Datagrams implements DatagramUpstream {
       }
     }
   }
+
+  /**
+   * Nothing is ever said on a control stream: that its server is gone, with the relay, only keepalive probes tell. A
+   * client that keeps sending would otherwise send to nobody for ever.
+   */
+  #probe(control: number): void {
+    const { sys, one, value } = this.#environment;
+    sys.setsockopt(control, SOL_SOCKET, SO_KEEPALIVE, one.pointer, 4);
+    for (const [name, setting] of PROBES) {
+      value.words[0] = setting;
+      sys.setsockopt(control, SOL_TCP, name, value.pointer, 4);
+    }
+  }
 }
+
+/** Idle seconds before a control stream is probed, between two probes, and how many may go unanswered. */
+const PROBES: readonly (readonly [name: number, setting: number])[] = [
+  [TCP_KEEPIDLE, 30],
+  [TCP_KEEPINTVL, 10],
+  [TCP_KEEPCNT, 3],
+];
 
 /** No address, no port, of the same family: we do not know yet where we shall send from. */
 function anyOf(sockaddr: Uint8Array): Uint8Array {

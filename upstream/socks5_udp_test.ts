@@ -1,4 +1,4 @@
-import { decodeSockaddr, EPOLLIN } from "../ffi/mod.ts";
+import { decodeSockaddr, EPOLLIN, SO_KEEPALIVE, SOL_SOCKET } from "../ffi/mod.ts";
 import type { DatagramPath, DatagramUpstream, StreamFailure } from "../flow/mod.ts";
 import { type Endpoint, formatEndpoint } from "../net/mod.ts";
 import { assert, assertEquals, assertMatch } from "../tests/assert.ts";
@@ -59,6 +59,10 @@ Deno.test("socks5 udp: a path has its relay, its framing, and the stream that it
   assert(!("detail" in path) && path.framing instanceof Socks5Framing);
   assertEquals(server.sessions[0]!.heard, ASSOCIATE);
   const control = world.take(path.control);
+  const { value, length } = world.environment;
+  length.words[0] = 4;
+  world.sys.getsockopt(control, SOL_SOCKET, SO_KEEPALIVE, value.pointer, length.pointer);
+  assertEquals(value.words[0], 1);
   // It is the caller's to watch, and nothing has come yet.
   let events = 0;
   assertEquals(world.reactor.add(control, EPOLLIN, { onEvents: () => void events++ }), 0);

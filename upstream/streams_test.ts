@@ -209,6 +209,18 @@ for (const kind of [...KINDS, WITH_HEADER]) {
   });
 }
 
+Deno.test("upstream: a server of IPv6, for a destination of IPv6", () => {
+  using world = new UpstreamWorld();
+  const to = sockaddrOf("[2001:db8::9]:443");
+  const ask = [5, 1, 0, 5, 1, 0, 4, ...to.slice(8, 24), 0x01, 0xbb];
+  const server = world.serve([{ read: ask.length }, { write: [5, 0, ...BOUND] }], 6);
+  const { streams } = route(world, [socks5(false, true)(server.endpoint)]);
+  const opened = world.run(streams.open(request(world, 5000, to)));
+  assert(!("detail" in opened), JSON.stringify(opened));
+  world.take(opened.fd);
+  assertEquals(server.sessions[0]!.heard, ask);
+});
+
 Deno.test("upstream: a server whose queue is full is given up when the deadline has passed", () => {
   using world = new UpstreamWorld();
   const listener = world.loopback.sockets.open(AF_INET, SOCK_STREAM);
