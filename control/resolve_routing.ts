@@ -9,7 +9,6 @@
  */
 import { secretProblem } from "../config/check_upstreams.ts";
 import {
-  BUILT_IN_UPSTREAMS,
   ConfigError,
   type ConfigIssue,
   type CredentialsConfig,
@@ -47,7 +46,7 @@ export async function resolveRouting(
   host: HostLookups = THIS_HOST,
 ): Promise<RoutingSettings> {
   const issues: ConfigIssue[] = [];
-  const upstreams = withBuiltIns(config);
+  const { upstreams } = config;
   const routes = [...upstreams, ...config.groups].map(({ name }) => name);
   const indexOf = (name: string) => routes.indexOf(name);
   const resolver = new UpstreamResolver(host, issues, indexOf, laterHops(upstreams, config));
@@ -65,11 +64,6 @@ export async function resolveRouting(
     policy: rules.length === 0 ? undefined : compilePolicy(rules),
     otherwise: indexOf(config.policy.otherwise),
   };
-}
-
-function withBuiltIns({ upstreams, groups }: RunConfig): UpstreamConfig[] {
-  const defined = new Set([...upstreams, ...groups].map(({ name }) => name));
-  return [...upstreams, ...BUILT_IN_UPSTREAMS.filter(({ name }) => !defined.has(name))];
 }
 
 /** Upstreams that are only ever reached through others: whoever is before them resolves their names. */
