@@ -32,6 +32,20 @@ export interface PolicyRuleConfig {
   readonly to: string;
 }
 
+/** The filters of a rule that is about every flow. */
+export const NO_RULE_FILTERS: Omit<PolicyRuleConfig, "to"> = {
+  network: undefined,
+  destinations: [],
+  destinationFiles: [],
+  destinationPorts: [],
+  sources: [],
+  sourceFiles: [],
+  sourcePorts: [],
+  interfaces: [],
+  uids: [],
+  dscp: [],
+};
+
 /** What decides for a new flow: the first rule that is about it, or what holds for the others. */
 export interface PolicyConfig {
   readonly rules: readonly PolicyRuleConfig[];

@@ -53,7 +53,7 @@ export function readBySchema(value: Table): SchemaReading {
 function* describe(issue: z.core.$ZodIssue, root: Table): Generator<SchemaFault> {
   const path = issue.path.filter((part) => typeof part !== "symbol");
   if (issue.code === "unrecognized_keys") {
-    for (const key of issue.keys) yield unknownKey([...path, key]);
+    for (const key of issue.keys) yield unknownKey(root, [...path, key]);
     return;
   }
   const value = valueAt(root, path);
@@ -70,21 +70,18 @@ function* describe(issue: z.core.$ZodIssue, root: Table): Generator<SchemaFault>
 }
 
 function* unknownKeys(root: Table, path: KeyPath): Generator<SchemaFault> {
-  const known = keysBeside([...path, ""]);
+  const known = keysBeside(root, [...path, ""]);
   for (const key of Object.keys(valueAt(root, path) ?? {})) {
-    if (!known.includes(key)) yield unknownKey([...path, key]);
+    if (!known.includes(key)) yield unknownKey(root, [...path, key]);
   }
 }
 
-function unknownKey(path: KeyPath): SchemaFault {
+function unknownKey(root: Table, path: KeyPath): SchemaFault {
   const key = String(path.at(-1));
-  const known = keysBeside(path);
-  const meant = nearest(key, known);
-  const elsewhere = meant === undefined ? keyElsewhere(key) : undefined;
+  const known = keysBeside(root, path);
+  const meant = likely(key, known) ?? (ROUTING.includes(path[0]!) ? undefined : keyElsewhere(key));
   const hint = meant !== undefined
     ? `did you mean ${meant}?`
-    : elsewhere !== undefined
-    ? `did you mean ${elsewhere}?`
     : known.length <= MOST_LISTED
     ? `there are ${known.join(", ")}`
     : undefined;
@@ -95,6 +92,15 @@ function unknownKey(path: KeyPath): SchemaFault {
     wanted: "one that docs/configuration.md lists",
     ...(hint === undefined ? {} : { hint }),
   };
+}
+
+/** Their keys are in no other table. */
+const ROUTING: KeyPath = ["upstream", "group", "rule"];
+
+/** A slip, or a part of a longer name. */
+function likely(key: string, known: readonly string[]): string | undefined {
+  const longer = known.filter((name) => name.split("-").includes(key));
+  return nearest(key, known) ?? (longer.length > 0 ? longer.join(" or ") : undefined);
 }
 
 const MOST_LISTED = 14;
@@ -109,14 +115,15 @@ function keyElsewhere(key: string): string | undefined {
 }
 
 /** Which keys there are in the table that `path` is in. */
-function keysBeside(path: KeyPath): string[] {
-  return [
-    ...new Set(
-      schemasAt(CONFIG_FILE, path.slice(0, -1)).flatMap((schema) =>
-        schema instanceof z.ZodObject ? Object.keys(schema.shape).filter((key) => key !== "$schema") : []
-      ),
-    ),
-  ];
+function keysBeside(root: Table, path: KeyPath): string[] {
+  const table = path.slice(0, -1);
+  const schemas = schemasAt(CONFIG_FILE, table).filter((schema) => schema instanceof z.ZodObject);
+  const { kind } = valueAt(root, table) as { kind?: unknown };
+  const ofKind = schemas.filter(({ shape }) =>
+    shape.kind instanceof z.ZodLiteral && shape.kind.values.has(kind as string)
+  );
+  const shapes = (ofKind.length > 0 ? ofKind : schemas).map(({ shape }) => shape);
+  return [...new Set(shapes.flatMap((shape) => Object.keys(shape).filter((key) => key !== "$schema")))];
 }
 
 /** The schemas that may hold at `path`: of an upstream those of every kind. */

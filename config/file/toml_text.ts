@@ -51,7 +51,7 @@ export function readToml(text: string): TomlText {
   if (text.length > LONGEST_TEXT) {
     return unreadable([{ at: START, found: `${text.length} characters`, wanted: `at most ${LONGEST_TEXT}` }]);
   }
-  const lines = text.split("\n");
+  const lines = text.split(/\r?\n/);
   const faults: SyntaxFault[] = [];
   const left = new Set<number>();
   while (true) {
