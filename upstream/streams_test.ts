@@ -80,7 +80,7 @@ const KINDS: readonly Kind[] = [
 const WITH_HEADER: Kind = { name: "proxy-protocol", settings: proxyProtocol, exchanges: [[V1, []]] };
 
 function route(world: UpstreamWorld, settings: readonly UpstreamSettings[]): UpstreamRoute {
-  const made = makeUpstreams(settings, world.environment).at(-1)!;
+  const made = makeUpstreams(settings, world.environment).routes.at(-1)!;
   assert(made.kind === "upstream");
   return made;
 }
@@ -208,6 +208,16 @@ for (const kind of [...KINDS, WITH_HEADER]) {
     world.take([...world.open][0]!);
   });
 }
+
+Deno.test("upstream: a deadline that has passed already is no wait without a limit", () => {
+  using world = new UpstreamWorld();
+  const server = world.serve([]);
+  const startMs = world.reactor.now;
+  for (const ms of [0, -1]) {
+    assertFailed(open(world, [http(server.endpoint)], ms), "upstream-failed", true, /: no answer in time$/);
+  }
+  assertLessOrEqual(world.reactor.now - startMs, 500);
+});
 
 Deno.test("upstream: a server of IPv6, for a destination of IPv6", () => {
   using world = new UpstreamWorld();
