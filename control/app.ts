@@ -9,10 +9,10 @@
  * @module
  */
 import { checkRunConfig, ConfigError, type RunConfig } from "../config/mod.ts";
-import type { WorkerConfig } from "../dataplane/protocol.ts";
+import type { MemberChange, WorkerConfig } from "../dataplane/protocol.ts";
 import { sumCounters } from "../dataplane/stats.ts";
 import { DEFAULT_KERNEL_NUMBERS } from "../nft/intent.ts";
-import type { AppEvents, EventSink } from "./events.ts";
+import type { AppEvent, AppEvents, EventSink } from "./events.ts";
 import { type FdBudget, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { FlowLog } from "./flow_log.ts";
 import { foreignInterception, type Interception } from "./interception.ts";
@@ -176,6 +176,7 @@ export class App {
           worker,
           ...(hint === undefined ? {} : { hint }),
         }),
+      member: (change) => this.#emit(memberEvent(change)),
       records: () => flowLog?.notify(),
       died: (death) => this.#reportDeath(death),
       restarted: (worker, downMs) =>
@@ -254,6 +255,12 @@ export class App {
 /** All workers have the same. */
 function readyLegs({ tcp }: WorkerConfig): NonNullable<AppEvents["ready"]["legs"]> {
   return tcp.map(({ direction = "outbound", mode, port, dns }) => ({ direction, mode, port, dns }));
+}
+
+function memberEvent({ isUp, downMs, reason, ...change }: MemberChange): AppEvent {
+  return isUp
+    ? { event: "upstream-up", ...change, downMs: downMs ?? 0 }
+    : { event: "upstream-down", ...change, reason: reason ?? "" };
 }
 
 function defaultInterception(config: RunConfig, emit: EventSink): Interception {

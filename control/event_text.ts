@@ -73,6 +73,12 @@ export function describeEvent(event: AppEvent): string {
     }
     case "worker-restarted":
       return `worker ${event.worker} is back after ${formatMs(event.downMs)}`;
+    case "upstream-down":
+      return `upstream ${event.member} of ${event.group} is down: ${event.reason}; ` +
+        `${event.membersUp} of ${event.members} are up`;
+    case "upstream-up":
+      return `upstream ${event.member} of ${event.group} is back after ${formatMs(event.downMs)}; ` +
+        `${event.membersUp} of ${event.members} are up`;
     case "rules-chosen":
       return `rules by ${event.reason}`;
     case "rules-healed": {

@@ -93,6 +93,10 @@ export interface AppEvents {
   };
   /** A worker that died is ready again. */
   "worker-restarted": { worker: number; downMs: number };
+  /** A member of a group of upstreams does not work: new flows leave by the others. */
+  "upstream-down": { group: string; member: string; reason: string; membersUp: number; members: number };
+  /** It works again. */
+  "upstream-up": { group: string; member: string; downMs: number; membersUp: number; members: number };
   /** Which tool manages the rules, and why that one. */
   "rules-chosen": { backend: string; reason: string };
   /** Somebody had changed our rules or routes, and they are put back. */
@@ -135,6 +139,8 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   "worker-died": "error",
   /** A worker that died is ready again. */
   "worker-restarted": "info",
+  "upstream-down": "warn",
+  "upstream-up": "info",
   "rules-chosen": "info",
   "rules-healed": "warn",
   "rules-replaced": "info",

@@ -19,6 +19,7 @@ import {
   type UpstreamConfig,
 } from "../config/mod.ts";
 import { type Endpoint, parseAddress } from "../net/mod.ts";
+import { healthBytes } from "../upstream/health_state.ts";
 import type {
   Credentials,
   GroupSettings,
@@ -144,7 +145,7 @@ class UpstreamResolver {
       rise: check?.rise ?? UNCHECKED.rise,
       fall: check?.fall ?? UNCHECKED.fall,
       liveFlows,
-      health: new SharedArrayBuffer(0),
+      health: new SharedArrayBuffer(healthBytes(group.members.length)),
     });
   }
 

@@ -20,6 +20,7 @@ function watch(name: FixtureName, startTimeoutMs?: number) {
   const restarted = Promise.withResolvers<number>();
   const observer: SlotObserver = {
     warning: (worker, { event }) => warnings.push(`${worker} ${event}`),
+    member: () => {},
     records: () => {},
     died: (death) => deaths.push(death),
     restarted: (worker) => restarted.resolve(worker),

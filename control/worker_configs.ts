@@ -44,6 +44,7 @@ export function workerConfigs(
   const clientSeed = crypto.getRandomValues(new Int32Array(1))[0]!;
   return Array.from({ length: config.workers }, (_, index) => ({
     index,
+    workers: config.workers,
     tcp,
     maxPipes: budget.maxPipesPerWorker,
     dns: dnsSettings(config, marks),

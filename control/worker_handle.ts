@@ -6,12 +6,20 @@
  *
  * @module
  */
-import type { FromWorker, Listeners, ToWorker, WorkerConfig, WorkerFailure } from "../dataplane/protocol.ts";
+import type {
+  FromWorker,
+  Listeners,
+  MemberChange,
+  ToWorker,
+  WorkerConfig,
+  WorkerFailure,
+} from "../dataplane/protocol.ts";
 
 /** What a worker's life brings, in order: `ready` at most once, `ended` exactly once. */
 export interface WorkerObserver {
   ready(listeners: Listeners): void;
   warning(warning: Extract<FromWorker, { kind: "warning" }>): void;
+  member(change: MemberChange): void;
   records(): void;
   drained(): void;
   /** `failure` is undefined when the worker was told to stop and did. */
@@ -67,6 +75,8 @@ export class WorkerHandle {
         return this.#becomeReady(message.doorbell, message.listeners);
       case "warning":
         return this.#observer.warning(message);
+      case "member":
+        return this.#observer.member(message.change);
       case "records":
         return this.#observer.records();
       case "drained":

@@ -6,6 +6,7 @@
 import type {
   FromWorker,
   Listeners,
+  MemberChange,
   RoutingSettings,
   WorkerConfig,
   WorkerFailure,
@@ -25,6 +26,8 @@ export interface WorkerDeath {
 /** Who is told of what happens in a slot. */
 export interface SlotObserver {
   warning(worker: number, warning: Extract<FromWorker, { kind: "warning" }>): void;
+  /** A member of a group of upstreams went down or is back. */
+  member(change: MemberChange): void;
   /** The worker's flow ring has records. */
   records(): void;
   died(death: WorkerDeath): void;
@@ -128,6 +131,7 @@ export class WorkerSlot {
     this.#handle = new WorkerHandle(this.#url, this.#config, {
       ready: (listeners) => this.#ready(listeners),
       warning: (warning) => this.#observer.warning(this.index, warning),
+      member: (change) => this.#observer.member(change),
       records: () => this.#observer.records(),
       drained: () => this.#drained.resolve(),
       ended: (failure) => this.#ended(failure),

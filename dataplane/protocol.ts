@@ -15,13 +15,15 @@ import type { DnsListenerSettings } from "../dns/settings.ts";
 import type { Endpoint } from "../net/mod.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
 import type { UdpSettings } from "../udp/settings.ts";
+import type { MemberChange } from "../upstream/health_state.ts";
 import type { RoutingSettings } from "../upstream/settings.ts";
-export type { DnsListenerSettings, RoutingSettings, TcpSettings, UdpSettings };
+export type { DnsListenerSettings, MemberChange, RoutingSettings, TcpSettings, UdpSettings };
 
 /** Everything a worker needs to know. */
 export interface WorkerConfig {
-  /** Which of the workers it is, from 0. */
+  /** Which of the workers it is, from 0, and how many there are. */
   readonly index: number;
+  readonly workers: number;
   /** One for each TCP listener, which share all limits; none: no connection is to be accepted. */
   readonly tcp: readonly TcpSettings[];
   /** Most pipes it may hold at once for spliced and stalled data. */
@@ -81,6 +83,8 @@ export type FromWorker =
   | { readonly kind: "failed"; readonly failure: WorkerFailure }
   /** A condition worth a line in the log; the worker sends one of a kind a second at most. */
   | { readonly kind: "warning"; readonly event: string; readonly message: string; readonly hint?: string }
+  /** A member of a group of upstreams went down or is back; of all workers one says so. */
+  | { readonly kind: "member"; readonly change: MemberChange }
   /** The flow ring's reader was asleep and there is a record now. */
   | { readonly kind: "records" }
   | { readonly kind: "drained" }

@@ -34,7 +34,13 @@ import {
 } from "../tcp/mod.ts";
 import { PolicyTable } from "../policy/mod.ts";
 import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
-import { makeUpstreams, UPSTREAM_BYTES, UpstreamEnvironment, type UpstreamSeat } from "../upstream/mod.ts";
+import {
+  makeUpstreams,
+  UPSTREAM_BYTES,
+  UpstreamEnvironment,
+  type Upstreams,
+  type UpstreamSeat,
+} from "../upstream/mod.ts";
 import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
 import type {
   FromWorker,
@@ -98,7 +104,9 @@ class DataPlaneWorker {
   /** Of all listeners but those of connections to a pod. */
   readonly #routing: Routing = { current: ALWAYS_DIRECT };
   readonly #routeWords = new RouteWords();
-  readonly #upstreams: UpstreamEnvironment;
+  readonly #environment: UpstreamEnvironment;
+  /** Of the routing that is in force. */
+  #upstreams: Upstreams | undefined;
   #carrier: Carrier | undefined;
 
   constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
@@ -112,11 +120,13 @@ class DataPlaneWorker {
     this.#warnings = new WarningLimiter(this.#reactor, send);
     this.#counters = new Float64Array(config.stats);
     this.#flowRing = config.flowRing && new FlowRingWriter(config.flowRing);
-    this.#upstreams = new UpstreamEnvironment({
+    this.#environment = new UpstreamEnvironment({
       sys: this.#sys,
       arena: this.#arena,
       reactor: this.#reactor,
       ...ownSockets(config),
+      worker: { index: config.index, count: config.workers },
+      onMemberChange: (change) => send({ kind: "member", change }),
     });
     try {
       this.#route(config.routing);
@@ -137,6 +147,7 @@ class DataPlaneWorker {
   close(): void {
     for (const forwarder of this.#forwarders) forwarder.close();
     for (const listener of this.#listeners) listener.close();
+    this.#upstreams?.close();
     this.#carrier?.pipes.close();
     this.#reactor.close();
   }
@@ -240,7 +251,8 @@ class DataPlaneWorker {
 
   /** From now on new flows leave in these ways. */
   #route(settings: RoutingSettings): void {
-    const routes = makeUpstreams(settings.upstreams, this.#upstreams);
+    this.#upstreams?.close();
+    const { routes } = this.#upstreams = makeUpstreams(settings.upstreams, this.#environment);
     this.#routeWords.add(settings.generation, routes);
     const table = settings.policy && new PolicyTable(settings.policy);
     this.#routing.current = new WorkerRouter(routes, table, settings.otherwise);
