@@ -93,6 +93,14 @@ export class Reactor {
     return this.#now;
   }
 
+  /**
+   * The same time on a clock that all loops of this host share: the low 32 bits of CLOCK_MONOTONIC_COARSE in
+   * milliseconds, to be compared by their distance.
+   */
+  get sharedNow(): number {
+    return this.#startSeconds * 1000 + this.#now | 0;
+  }
+
   #readClock(): number {
     this.#sys.clock_gettime(CLOCK_MONOTONIC_COARSE, this.#clock.pointer);
     const words = this.#clock.words;

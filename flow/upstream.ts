@@ -31,11 +31,32 @@ export interface StreamRequest {
   readonly deadlineMs: number;
 }
 
+/** A flow that can be ended from outside. */
+export interface LiveFlow {
+  /** Ends it at once, with `upstream-failed` as the reason. Not called in the middle of an event. */
+  endByUpstream(): void;
+}
+
+/** Flows that last no longer than the upstream that they leave by works. */
+export interface LiveFlows {
+  /** To be ended with the others from now on. */
+  add(flow: LiveFlow): void;
+  /** It has ended. */
+  delete(flow: LiveFlow): void;
+}
+
 /**
  * How opening went. A descriptor is connected, non-blocking, not watched by the reactor, and the caller's: everything
  * that belongs to the handshake has been read from it, and nothing more.
  */
-export type StreamOpened = { readonly fd: number } | StreamFailure;
+export type StreamOpened = StreamOpen | StreamFailure;
+
+/** There is a stream. */
+export interface StreamOpen {
+  readonly fd: number;
+  /** Where the flow is to be entered as long as it lasts; absent: nowhere. */
+  readonly liveFlows?: LiveFlows;
+}
 
 /** Why there is no stream. Nothing has been left open. */
 export interface StreamFailure {
@@ -101,6 +122,8 @@ export interface DatagramPath {
    * caller's, not watched. -1: there is none.
    */
   readonly control: number;
+  /** As for streams. */
+  readonly liveFlows?: LiveFlows;
 }
 
 /** One way for datagrams to leave. */

@@ -29,7 +29,7 @@ import {
   Timer,
 } from "../ffi/mod.ts";
 import { type ConnectionEnd, dialFailure, relayFailure } from "../flow/connection_end.ts";
-import type { Route } from "../flow/mod.ts";
+import type { LiveFlow, LiveFlows, Route } from "../flow/mod.ts";
 import { acknowledgeAtOnce } from "./dial.ts";
 import { ENDED, HalfPipe, MORE } from "./half_pipe.ts";
 import { livenessDueMs, setLiveness } from "./liveness.ts";
@@ -52,7 +52,7 @@ export interface ConnectionAddresses {
 }
 
 /** A connection being dialled, relayed, or over. */
-export class Connection extends Timer implements EventHandler, Deferred {
+export class Connection extends Timer implements EventHandler, Deferred, LiveFlow {
   /** Client to destination, and back. */
   readonly #up: HalfPipe;
   readonly #down: HalfPipe;
@@ -63,6 +63,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
   readonly #addresses: ConnectionAddresses | undefined;
   readonly #startMs: number;
   readonly #route: Route | undefined;
+  #liveFlows: LiveFlows | undefined = undefined;
   #activeTick: number;
   #deferred = false;
   #livenessSet = false;
@@ -153,6 +154,16 @@ export class Connection extends Timer implements EventHandler, Deferred {
   /** Ends the connection at once because the worker does. */
   shutDown(): void {
     this.#end({ reason: "shutdown", side: "proxy" });
+  }
+
+  /** From now on it may be ended with others that leave by the same upstream. */
+  joins(liveFlows: LiveFlows): void {
+    this.#liveFlows = liveFlows;
+    liveFlows.add(this);
+  }
+
+  endByUpstream(): void {
+    this.#end({ reason: "upstream-failed", side: "upstream" });
   }
 
   #onDialled(events: number): void {
@@ -294,6 +305,7 @@ export class Connection extends Timer implements EventHandler, Deferred {
     const wasDialling = this.#state === "dialling";
     this.#state = "over";
     this.#context.reactor.timers.cancel(this);
+    this.#liveFlows?.delete(this);
     this.#report(end);
     this.#up.close();
     this.#down.close();

@@ -6,7 +6,15 @@
  */
 import { EADDRNOTAVAIL, EMFILE, ENFILE, errnoName, MSG_PEEK } from "../ffi/mod.ts";
 import { type ConnectionEnd, dialFailure } from "../flow/connection_end.ts";
-import type { BlockRoute, DirectRoute, Route, StreamFailure, UpstreamRoute } from "../flow/mod.ts";
+import type {
+  BlockRoute,
+  DirectRoute,
+  LiveFlows,
+  Route,
+  StreamFailure,
+  StreamOpen,
+  UpstreamRoute,
+} from "../flow/mod.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
 import { dial, dialByRoute, isPlain } from "./dial.ts";
 import { ResolverDial, type ResolverDialOwner } from "./resolver_dial.ts";
@@ -104,9 +112,9 @@ export class Departures implements ConnectionOwner, ResolverDialOwner, UpstreamD
     this.#forget(dial);
   }
 
-  onUpstreamDialled(dial: UpstreamDial, upstream: number): void {
+  onUpstreamDialled(dial: UpstreamDial, { fd, liveFlows }: StreamOpen): void {
     const { client, clientSlot, hasData, startMs, route } = dial;
-    this.#relay(client, upstream, clientSlot, dial.addresses, hasData, startMs, route);
+    this.#relay(client, fd, clientSlot, dial.addresses, hasData, startMs, route, liveFlows);
     this.#forget(dial);
   }
 
@@ -204,6 +212,7 @@ export class Departures implements ConnectionOwner, ResolverDialOwner, UpstreamD
     hasData: boolean,
     startMs: number,
     route: Route | undefined,
+    liveFlows?: LiveFlows,
   ): void {
     const connection = new Connection(
       this.#context,
@@ -217,6 +226,7 @@ export class Departures implements ConnectionOwner, ResolverDialOwner, UpstreamD
       route,
     );
     this.#departed.add(connection);
+    if (liveFlows !== undefined) connection.joins(liveFlows);
     connection.start();
   }
 

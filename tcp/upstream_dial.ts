@@ -8,14 +8,14 @@
  * @module
  */
 import { type EventHandler, runTask } from "../ffi/mod.ts";
-import type { ConnectionEnd, StreamFailure, StreamOpened, UpstreamRoute } from "../flow/mod.ts";
+import type { ConnectionEnd, StreamFailure, StreamOpen, StreamOpened, UpstreamRoute } from "../flow/mod.ts";
 import type { ConnectionAddresses } from "./connection.ts";
 import type { TcpContext } from "./worker_context.ts";
 
 /** Told how it went. It owns the client's socket, which is not watched any more by then. */
 export interface UpstreamDialOwner {
-  /** `upstream` is connected and not watched; nothing of the destination has been read from it. */
-  onUpstreamDialled(dial: UpstreamDial, upstream: number): void;
+  /** Nothing of the destination has been read from the stream. */
+  onUpstreamDialled(dial: UpstreamDial, opened: StreamOpen): void;
   onUpstreamFailed(dial: UpstreamDial, failure: StreamFailure): void;
   /** It was given up: the client has gone, or the worker ends. */
   onUpstreamDialAborted(dial: UpstreamDial, end: ConnectionEnd): void;
@@ -84,8 +84,8 @@ export class UpstreamDial implements EventHandler {
   }
 
   #onOpened(opened: StreamOpened): void {
-    if (opened.fd >= 0) this.#owner.onUpstreamDialled(this, opened.fd);
-    else this.#owner.onUpstreamFailed(this, opened as StreamFailure);
+    if ("detail" in opened) this.#owner.onUpstreamFailed(this, opened);
+    else this.#owner.onUpstreamDialled(this, opened);
   }
 
   #abort(end: ConnectionEnd): void {

@@ -40,6 +40,8 @@ export class ScriptedStream implements Disposable {
       reactor: this.#loopback.openReactor(),
       mark: 0,
       source: "own",
+      worker: { index: 0, count: 1 },
+      onMemberChange: () => {},
     });
   }
 

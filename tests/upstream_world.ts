@@ -161,6 +161,8 @@ export class UpstreamWorld implements Disposable {
       reactor: this.reactor,
       mark: 0,
       source: "own",
+      worker: { index: 0, count: 1 },
+      onMemberChange: () => {},
     });
   }
 

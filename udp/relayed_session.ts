@@ -21,6 +21,7 @@ import type {
   ConnectionEnd,
   DatagramPath,
   DatagramUpstream,
+  LiveFlow,
   StreamFailure,
   UpstreamRoute,
 } from "../flow/mod.ts";
@@ -29,7 +30,6 @@ import type { Carriage } from "./carriage.ts";
 import { ALWAYS_FITS_BYTES } from "./direct_session.ts";
 import { NAMELESS } from "./outbox.ts";
 import { PathAnswers } from "./path_answers.ts";
-import { keepAlive } from "./path_control.ts";
 import { PathSender } from "./path_sender.ts";
 import { refusalErrno } from "./refusal.ts";
 import { Session, type SessionOwner, WATCHED } from "./session.ts";
@@ -42,7 +42,7 @@ const PATH_ENDED: ConnectionEnd = { reason: "upstream-failed", side: "upstream" 
 const INTERNAL: ConnectionEnd = { reason: "error", side: "proxy" };
 
 /** By an upstream. */
-export class RelayedSession extends Session {
+export class RelayedSession extends Session implements LiveFlow {
   readonly #upstream: DatagramUpstream;
   /** While the path is being opened. */
   #task: { abort(): void } | undefined = undefined;
@@ -134,10 +134,18 @@ export class RelayedSession extends Session {
     return again;
   }
 
+  endByUpstream(): void {
+    // What is on its way out is sent by the socket that is about to be closed.
+    this.context.flushOutboxes();
+    this.context.count("udpUpstreamFailed");
+    this.end(PATH_ENDED);
+  }
+
   override end(end: ConnectionEnd): void {
     const { reactor, sys } = this.context;
     this.#task?.abort();
     this.#task = undefined;
+    this.#path?.liveFlows?.delete(this);
     this.#dropWaiting();
     super.end(end);
     if (this.#control < 0) return;
@@ -184,6 +192,7 @@ export class RelayedSession extends Session {
     const path = outcome.value;
     if ("fd" in path) return this.#fail(path.end, path.detail);
     this.#path = path;
+    path.liveFlows?.add(this);
     this.#control = path.control;
     const failure = this.#openSocket(path);
     if (failure < 0) {
@@ -199,7 +208,6 @@ export class RelayedSession extends Session {
     const { context } = this;
     const { reactor, address } = context;
     if (control >= 0) {
-      keepAlive(context, control);
       const watched = reactor.add(control, EPOLLIN | EPOLLRDHUP, this);
       if (watched < 0) return watched;
     }

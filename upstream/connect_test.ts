@@ -60,6 +60,8 @@ class Recorder implements Disposable {
       reactor,
       mark: BYPASS,
       source: "own",
+      worker: { index: 0, count: 1 },
+      onMemberChange: () => {},
     });
   }
 

@@ -7,6 +7,7 @@
  * @module
  */
 import { type Arena, type Block, type Reactor, SOCKADDR_IN6_BYTES, type Syscalls } from "../ffi/mod.ts";
+import type { MemberChange } from "./health_state.ts";
 
 /** Read and written in one call: more than any handshake has to say at once. */
 const BUFFER_BYTES = 4096;
@@ -23,6 +24,9 @@ export interface UpstreamSeat {
   readonly mark: number;
   /** Whose source address a `direct` member of a group uses when it does not say. */
   readonly source: "own" | "keep";
+  /** Which worker it is of how many: what has to be done once is shared among them. */
+  readonly worker: { readonly index: number; readonly count: number };
+  readonly onMemberChange: (change: MemberChange) => void;
 }
 
 /** One a worker. */
@@ -32,6 +36,8 @@ export class UpstreamEnvironment {
   readonly reactor: Reactor;
   readonly mark: number;
   readonly source: "own" | "keep";
+  readonly worker: { readonly index: number; readonly count: number };
+  readonly onMemberChange: (change: MemberChange) => void;
   readonly buffer: Block;
   readonly address: Block;
   /** socklen_t, in and out. */
@@ -41,12 +47,14 @@ export class UpstreamEnvironment {
   readonly one: Block;
   readonly value: Block;
 
-  constructor({ sys, arena, reactor, mark, source }: UpstreamSeat) {
+  constructor({ sys, arena, reactor, mark, source, worker, onMemberChange }: UpstreamSeat) {
     this.sys = sys;
     this.arena = arena;
     this.reactor = reactor;
     this.mark = mark;
     this.source = source;
+    this.worker = worker;
+    this.onMemberChange = onMemberChange;
     this.buffer = arena.allocate(BUFFER_BYTES);
     this.address = arena.allocate(SOCKADDR_IN6_BYTES);
     this.length = arena.allocate(4);

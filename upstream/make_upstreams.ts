@@ -4,7 +4,7 @@
  * @module
  */
 import type { Dialogue } from "../ffi/mod.ts";
-import type { Route, StreamFailure } from "../flow/mod.ts";
+import type { DatagramUpstream, Route, StreamFailure } from "../flow/mod.ts";
 import { HopStreams } from "./chain.ts";
 import { DirectStreams } from "./direct.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
@@ -16,8 +16,17 @@ import type { UpstreamSettings } from "./settings.ts";
 import { Socks5Hop } from "./socks5.ts";
 import { Socks5Datagrams } from "./socks5_udp.ts";
 
+/** All ways to leave of one configuration. */
+export interface Upstreams {
+  /** By their numbers. */
+  readonly routes: readonly Route[];
+  /** No new flow leaves by them: checks end. Flows that there are carry on. */
+  close(): void;
+}
+
 /**
- * The routes of `settings`, each at its own index. Upstreams that a chain or a group names stand before it.
+ * The routes of `settings`, each at its own index. Upstreams that a chain or a group names stand before it. Checks of
+ * groups begin.
  *
  * @throws {RangeError} where names or passwords do not fit the protocol, and for what cannot be a hop: settings have been
  * checked before.
@@ -25,9 +34,9 @@ import { Socks5Datagrams } from "./socks5_udp.ts";
 export function makeUpstreams(
   settings: readonly UpstreamSettings[],
   environment: UpstreamEnvironment,
-): Route[] {
+): Upstreams {
   const members: Member[] = [];
-  return settings.map((each, id) => {
+  const routes = settings.map((each, id): Route => {
     const member = makeMember(environment, each, settings, members);
     members.push(member);
     if (each.kind === "block") return { kind: "block", id, name: each.name, how: each.how };
@@ -35,6 +44,7 @@ export function makeUpstreams(
     const { name, streams, datagrams, timeoutMs } = member;
     return { kind: "upstream", id, name, streams, datagrams, connectTimeoutMs: timeoutMs };
   });
+  return { routes, close: () => members.forEach((member) => member.close?.()) };
 }
 
 /** Every kind is made a member, for groups may name any. */
@@ -51,11 +61,11 @@ function makeMember(
       return { name, streams: direct, datagrams: direct, timeoutMs: Infinity };
     }
     case "block":
-      return { name, streams: { name, open: blocked }, datagrams: undefined, timeoutMs: 0 };
+      return { name, streams: { name, open: blocked }, datagrams: undefined, timeoutMs: 0, isBlock: true };
     case "chain": {
       const hops = settings.hops.map((index) => makeHop(environment, all[index]!));
       const streams = new HopStreams(environment, name, hops);
-      return { name, streams, datagrams: undefined, timeoutMs: streams.timeoutMs };
+      return { name, streams, datagrams: undefined, timeoutMs: streams.timeoutMs, entry: hops[0]! };
     }
     case "socks5":
     case "http":
@@ -74,13 +84,22 @@ function makeServer(environment: UpstreamEnvironment, settings: HopSettings): Me
   const { name, timeoutMs } = settings;
   const hop = makeHop(environment, settings);
   const streams = new HopStreams(environment, name, [hop]);
+  const entry = hop.server === undefined ? undefined : hop;
+  return { name, streams, datagrams: makeDatagrams(environment, settings, hop), timeoutMs, entry };
+}
+
+function makeDatagrams(
+  environment: UpstreamEnvironment,
+  settings: HopSettings,
+  hop: Hop,
+): DatagramUpstream | undefined {
   if (hop instanceof Socks5Hop && settings.kind === "socks5" && settings.udp) {
-    return { name, streams, datagrams: new Socks5Datagrams(environment, name, hop), timeoutMs };
+    return new Socks5Datagrams(environment, settings.name, hop);
   }
   if (settings.kind === "proxy-protocol" && settings.version === 2) {
-    return { name, streams, datagrams: new ProxyProtocolDatagrams(environment, settings), timeoutMs };
+    return new ProxyProtocolDatagrams(environment, settings);
   }
-  return { name, streams, datagrams: undefined, timeoutMs };
+  return undefined;
 }
 
 function makeHop(environment: UpstreamEnvironment, settings: UpstreamSettings): Hop {

@@ -23,7 +23,7 @@ function settings(server: Endpoint): UpstreamSettings {
 }
 
 function datagrams(world: UpstreamWorld, ...all: UpstreamSettings[]): DatagramUpstream {
-  const route = makeUpstreams(all, world.environment).at(-1)!;
+  const route = makeUpstreams(all, world.environment).routes.at(-1)!;
   assert(route.kind === "upstream" && route.datagrams !== undefined);
   return route.datagrams;
 }
