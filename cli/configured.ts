@@ -9,6 +9,7 @@ import { ConfigError, type ConfigIssue } from "../config/mod.ts";
 import type { ConfigText } from "../config/file/mod.ts";
 import type { FlagSet, FlagValues } from "./flag.ts";
 import type { ParsedFlags } from "./parse_flags.ts";
+import { byUpstreamFlag } from "./upstream_flags.ts";
 
 /** Values of flags, over those of a file. */
 export interface Configured<F extends FlagSet> {
@@ -27,9 +28,11 @@ export async function readConfigured<F extends FlagSet>(
   parsed: ParsedFlags<F>,
 ): Promise<Configured<F>> {
   const { values, issues, given } = parsed;
+  const told = (found: readonly ConfigIssue[]) =>
+    withoutEchoes(given.has("upstream") ? found.map(byUpstreamFlag) : found, issues);
   const file = (values as Readonly<Record<string, unknown>>).config;
   if (typeof file !== "string") {
-    return { values, issues, warnings: [], inItsWords: (found) => withoutEchoes(found, issues) };
+    return { values, issues, warnings: [], inItsWords: told };
   }
   const { text, warnings } = await readConfigFile(file);
   const settings: Record<string, unknown> = { ...text.settings };
@@ -43,7 +46,7 @@ export async function readConfigured<F extends FlagSet>(
     values: merged as FlagValues<F>,
     issues: [...issues, ...text.issues],
     warnings,
-    inItsWords: (found) => text.inItsWords(withoutEchoes(found, issues), given),
+    inItsWords: (found) => text.inItsWords(told(found), given),
   };
 }
 

@@ -38,7 +38,7 @@ Deno.test("parseFlags: nothing given gives the fallbacks", () => {
       "idle-timeout": 60_000,
       help: false,
     },
-    given: new Set(),
+    given: new Set<string>(),
     operands: [],
     issues: [],
   });

@@ -107,6 +107,12 @@ export function* checkUpstreamFlags(values: UpstreamValues): Generator<ConfigIss
   }
 }
 
+/** An issue of what `--upstream` alone has said, by the name of the flag. */
+export function byUpstreamFlag(issue: ConfigIssue): ConfigIssue {
+  const isOurs = issue.path === "policy.default" || issue.path.startsWith(`upstream.${FLAG_UPSTREAM}`);
+  return isOurs ? { ...issue, path: "--upstream" } : issue;
+}
+
 /** What is not wrong and should be known. */
 export function* warnAboutUpstream({ upstream }: UpstreamValues): Generator<string> {
   if (upstream === undefined || "name" in upstream || upstream.password === undefined) return;

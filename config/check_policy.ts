@@ -59,7 +59,7 @@ function* checkDatagrams({ policy }: RunConfig, routes: Routes): Generator<Confi
     if (upstream !== undefined) {
       yield {
         path: `${path}.use`,
-        found: `${describeRoute(to, upstream.name)}, ${describeWithoutUdp(upstream)}`,
+        found: `${describeRoute(to, upstream.name)} (${describeWithoutUdp(upstream)})`,
         wanted: network === "udp" ? "an upstream that carries UDP" : 'network = "tcp" in this rule',
         ...(network === "udp" ? {} : { hint: "a rule of its own then says what becomes of UDP" }),
       };
@@ -70,7 +70,7 @@ function* checkDatagrams({ policy }: RunConfig, routes: Routes): Generator<Confi
   if (upstream === undefined) return;
   yield {
     path: "policy.default",
-    found: `${describeRoute(policy.otherwise, upstream.name)}, ${describeWithoutUdp(upstream)}`,
+    found: `${describeRoute(policy.otherwise, upstream.name)} (${describeWithoutUdp(upstream)})`,
     wanted: "--udp off, or a last rule for UDP",
     hint: 'for example [[rule]] network = "udp" use = "block"; --udp off lets UDP pass by',
   };

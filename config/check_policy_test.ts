@@ -3,6 +3,7 @@ import {
   BUILT_IN_UPSTREAMS,
   checkRunConfig,
   defaultRunConfig,
+  NO_RULE_FILTERS,
   type PolicyRuleConfig,
   type RunConfig,
   type UpstreamConfig,
@@ -34,19 +35,7 @@ const UPSTREAMS: readonly UpstreamConfig[] = [
   { kind: "proxy-protocol", name: "binary", version: 2, server: null, timeoutMs: 1 },
   { kind: "chain", name: "both", hops: ["office", "web"] },
 ];
-const ANY: PolicyRuleConfig = {
-  network: undefined,
-  destinations: [],
-  destinationFiles: [],
-  destinationPorts: [],
-  sources: [],
-  sourceFiles: [],
-  sourcePorts: [],
-  interfaces: [],
-  uids: [],
-  dscp: [],
-  to: "direct",
-};
+const ANY: PolicyRuleConfig = { ...NO_RULE_FILTERS, to: "direct" };
 
 function issues(rules: Partial<PolicyRuleConfig>[], otherwise = "direct", change: Partial<RunConfig> = {}) {
   return checkRunConfig({
@@ -91,15 +80,15 @@ Deno.test("checkRunConfig: each issue of a rule names its key, rules counted fro
 });
 
 Deno.test("checkRunConfig: datagrams are not led where none can go", () => {
-  const http = '"web", an HTTP proxy, which carries TCP alone';
+  const http = '"web" (an HTTP proxy, which carries TCP alone)';
   assertEquals(issues([], "web"), [["policy.default", http]]);
   assertEquals(issues([{ to: "web" }]), [["rule[1].use", http]]);
   assertEquals(issues([{ network: "udp", to: "web" }]), [["rule[1].use", http]]);
-  assertEquals(issues([], "both"), [["policy.default", '"both", a chain, which carries TCP alone']]);
-  assertEquals(issues([], "deaf"), [["policy.default", '"deaf", a SOCKS5 server that is not to carry UDP']]);
+  assertEquals(issues([], "both"), [["policy.default", '"both" (a chain, which carries TCP alone)']]);
+  assertEquals(issues([], "deaf"), [["policy.default", '"deaf" (a SOCKS5 server that is not to carry UDP)']]);
   assertEquals(issues([], "text"), [[
     "policy.default",
-    '"text", PROXY protocol version 1, which is for TCP alone',
+    '"text" (PROXY protocol version 1, which is for TCP alone)',
   ]]);
   assertEquals(issues([], "mixed"), [["policy.default", `"mixed" with ${http}`]]);
 });
