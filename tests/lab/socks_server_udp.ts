@@ -15,6 +15,8 @@ import {
   MSG_NOSIGNAL,
   type Reactor,
   SO_LINGER,
+  SO_RCVBUF,
+  SO_RCVBUFFORCE,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -35,7 +37,7 @@ import {
 import { DatagramMessages } from "./datagram_message.ts";
 import { type DatagramSocket, openDatagramSocket } from "./datagram_socket.ts";
 
-const BUFFER_BYTES = 4096;
+const BUFFER_BYTES = 4096, RECEIVE_BUFFER_BYTES = 4 << 20;
 const VERSION = 5, ASSOCIATE = 3, IPV4 = 1, IPV6 = 4;
 const NO_AUTH = 0, USERNAME_PASSWORD = 2, NO_METHOD = 0xff, REFUSED = 5;
 
@@ -70,7 +72,7 @@ export class SocksUdpServer implements EventHandler {
   readonly messages = new DatagramMessages();
   readonly buffer: Block;
   spec: SocksUdpSpec;
-  readonly #listener: number;
+  #listener: number;
   readonly #name: Block;
 
   constructor(
@@ -108,8 +110,10 @@ export class SocksUdpServer implements EventHandler {
 
   /** Dies: nobody listens any more, and every association is cut off. */
   close(): void {
+    if (this.#listener < 0) return;
     this.reactor.forget(this.#listener);
     this.sys.close(this.#listener);
+    this.#listener = -1;
     for (const association of this.associations) association.close();
   }
 }
@@ -179,11 +183,15 @@ export class Association implements EventHandler {
     this.#outward.clear();
   }
 
-  /** Sends the client a datagram as it is. */
-  inject(bytes: Uint8Array): void {
+  /**
+   * Sends the client a datagram as it is.
+   *
+   * @param segment bytes of each datagram, where it is several that leave as one message.
+   */
+  inject(bytes: Uint8Array, segment?: number): void {
     const { messages } = this.#server;
     messages.payload.bytes.set(bytes);
-    messages.send(this.#relay!, bytes.length, { to: this.#client });
+    messages.send(this.#relay!, bytes.length, { to: this.#client, segment });
   }
 
   /** Where remotes see the client. */
@@ -291,17 +299,23 @@ export class Association implements EventHandler {
   #openOutward(family: 4 | 6): DatagramSocket {
     let socket = this.#outward.get(family);
     if (socket === undefined) {
-      const any = family === 4 ? "0.0.0.0:0" : "[::]:0";
-      socket = this.#open(any, (opened) => this.#relayDown(opened), this.#server.spec.mark);
+      const own = parseAddress(this.#server.spec.address)!;
+      const any = parseAddress(family === 4 ? "0.0.0.0" : "::")!;
+      const from = formatEndpoint({ address: own.family === family ? own : any, port: 0 });
+      socket = this.#open(from, (opened) => this.#relayDown(opened), this.#server.spec.mark);
       this.#outward.set(family, socket);
     }
     return socket;
   }
 
   #open(from: string, onReadable: (socket: DatagramSocket) => void, mark: number): DatagramSocket {
-    const { reactor, messages } = this.#server;
+    const { reactor, messages, sys, buffer } = this.#server;
     const options = { from, queueErrors: false, ...(mark === 0 ? {} : { mark }) };
     const socket = openDatagramSocket(messages, options);
+    buffer.words[0] = RECEIVE_BUFFER_BYTES;
+    for (const name of [SO_RCVBUF, SO_RCVBUFFORCE]) {
+      sys.setsockopt(socket.fd, SOL_SOCKET, name, buffer.pointer, 4);
+    }
     checked("epoll_ctl", reactor.add(socket.fd, EPOLLIN, { onEvents: () => onReadable(socket) }));
     return socket;
   }
