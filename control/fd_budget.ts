@@ -11,6 +11,8 @@ import { MAX_CONNECTIONS_UNASKED, MAX_SESSIONS_UNASKED, type RunConfig } from ".
 /** Standard streams, the runtime's own, epoll instances, listeners, doorbells, the nft child's pipes. */
 const RESERVED_FDS = 256;
 const FDS_PER_CONNECTION = 2;
+/** Its socket; through a SOCKS5 server also the connection that its association lasts as long as. */
+const FDS_PER_SESSION = { direct: 1, associated: 2 };
 const FDS_PER_PIPE = 2;
 /** Pipes are borrowed only while bytes are in flight: this many for one worker is ample. */
 const PIPES_PER_WORKER = 512;
@@ -22,7 +24,7 @@ const FDS_PER_RESOLVER = 8;
 const SIDE_SHARE = 1 / 16;
 
 /**
- * TCP's part of the descriptors where there are too few for both: a connection takes two and a session one. A number
+ * TCP's part of the descriptors where there are too few for both: a connection takes two and most sessions one. A number
  * that the user asked for comes before one that nobody did, of which a sixteenth is left.
  */
 const TCP_PART = { alike: 2 / 3, connectionsAsked: 15 / 16, sessionsAsked: 1 / 16 };
@@ -30,7 +32,7 @@ const TCP_PART = { alike: 2 / 3, connectionsAsked: 15 / 16, sessionsAsked: 1 / 1
 /** What the configuration says of descriptors. */
 export type FdDemand = Pick<
   RunConfig,
-  "tcp" | "udp" | "sidecar" | "workers" | "dns" | "maxConnections" | "maxSessions"
+  "tcp" | "udp" | "sidecar" | "workers" | "dns" | "upstreams" | "maxConnections" | "maxSessions"
 >;
 
 /** What the descriptors allow. */
@@ -58,13 +60,16 @@ export function shareFds(hardLimit: number, demand: FdDemand): FdBudget {
   const resolverSockets = demand.dns.length * FDS_PER_RESOLVER;
   const left = hardLimit - RESERVED_FDS - workers * (pipes * FDS_PER_PIPE + replySockets + resolverSockets);
   const tcpWish = hasTcp ? FDS_PER_CONNECTION * (demand.maxConnections ?? MAX_CONNECTIONS_UNASKED) : 0;
-  const udpWish = hasUdp ? demand.maxSessions ?? MAX_SESSIONS_UNASKED : 0;
+  const perSession = demand.upstreams.some((upstream) => upstream.kind === "socks5" && upstream.udp)
+    ? FDS_PER_SESSION.associated
+    : FDS_PER_SESSION.direct;
+  const udpWish = hasUdp ? perSession * (demand.maxSessions ?? MAX_SESSIONS_UNASKED) : 0;
   const tcpFds = Math.min(tcpWish, Math.max(left * tcpPart(demand), left - udpWish));
   const udpFds = Math.min(udpWish, left - tcpFds);
   return {
     maxConnections: hasTcp ? Math.max(1, Math.floor(tcpFds / FDS_PER_CONNECTION)) : 0,
     maxPipesPerWorker: pipes,
-    maxSessions: hasUdp ? Math.max(1, Math.floor(udpFds)) : 0,
+    maxSessions: hasUdp ? Math.max(1, Math.floor(udpFds / perSession)) : 0,
     maxReplySocketsPerWorker: replySockets,
   };
 }

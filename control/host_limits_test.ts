@@ -57,6 +57,20 @@ Deno.test("shareFds: 65,536 connections and as many sessions where descriptors a
   assertEquals(shareFds(Infinity, BOTH).maxSessions, 65_536);
 });
 
+Deno.test("shareFds: where sessions may be associated with a connection, each has two descriptors", () => {
+  const server = { host: "192.0.2.1", port: 1080 };
+  const socks5 = (udp: boolean): FdDemand["upstreams"] => [
+    { kind: "socks5", name: "office", server, credentials: null, pipeline: true, udp, timeoutMs: 5000 },
+  ];
+  const sessions = (upstreams: FdDemand["upstreams"]) => {
+    const budget = shareFds(20_000, { ...BOTH, upstreams, tcp: "off" });
+    return budget.maxSessions;
+  };
+  assertEquals(sessions(socks5(true)), Math.floor(sessions(socks5(false)) / 2));
+  assertEquals(sessions(socks5(false)), sessions(BOTH.upstreams));
+  assertEquals(shareFds(Infinity, { ...BOTH, upstreams: socks5(true) }).maxSessions, 65_536);
+});
+
 Deno.test("shareFds: too few for both are shared, and what was asked for comes before what was not", () => {
   const { maxConnections, maxSessions } = shareFds(20_000, BOTH);
   assertLessOrEqual(Math.abs(maxConnections - maxSessions), 1);
