@@ -116,7 +116,7 @@ class GroupOpener {
       const leftMs = deadlineMs - startMs;
       if (leftMs <= 0) break;
       tried.push(member);
-      const shareMs = leftMs / (1 + this.#othersUp(tried));
+      const shareMs = Math.ceil(leftMs / (1 + this.#othersUp(tried)));
       const outcome = yield* openBy(this.#members[member]!, startMs + shareMs);
       if (!isFailure(outcome)) {
         this.#health.onOpened(member, reactor.now - startMs);
