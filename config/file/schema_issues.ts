@@ -41,11 +41,10 @@ export function readBySchema(value: Table): SchemaReading {
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const result = CONFIG_FILE.safeParse(value);
     if (result.success) return { file: result.data, faults, leftOut };
-    for (const issue of result.error.issues) {
-      // What is missing after something was left out was not the user's omission.
-      if (round === 0) faults.push(...describe(issue, value));
-      leaveOut(value, issue, leftOut);
-    }
+    const { issues } = result.error;
+    // What is missing after something was left out was not the user's omission.
+    if (round === 0) faults.push(...issues.flatMap((issue) => [...describe(issue, value)]));
+    for (const issue of issues) leaveOut(value, issue, leftOut);
   }
   throw new Error("a configuration file that cannot be read and cannot be mended");
 }
