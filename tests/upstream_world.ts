@@ -29,6 +29,7 @@ import {
 } from "../ffi/mod.ts";
 import { type Endpoint, parseEndpoint } from "../net/mod.ts";
 import { UpstreamEnvironment } from "../upstream/environment.ts";
+import type { MemberChange } from "../upstream/health_state.ts";
 import { assert } from "./assert.ts";
 import { Loopback } from "./loopback.ts";
 
@@ -140,6 +141,8 @@ export class UpstreamWorld implements Disposable {
   readonly buffer = this.loopback.arena.allocate(BUFFER_BYTES);
   /** Descriptors that upstreams have opened. */
   readonly open = new Set<number>();
+  /** What groups have told of their members. */
+  readonly changes: MemberChange[] = [];
 
   constructor() {
     const { sys } = this.loopback;
@@ -162,7 +165,7 @@ export class UpstreamWorld implements Disposable {
       mark: 0,
       source: "own",
       worker: { index: 0, count: 1 },
-      onMemberChange: () => {},
+      onMemberChange: (change) => this.changes.push(change),
     });
   }
 
