@@ -36,7 +36,7 @@ const HEADER_WORDS = MMSGHDR_BYTES / 4;
 const IOVEC = 4, CONTROL = 8, CONTROL_LENGTH = 10, FLAGS = 12, MESSAGE_LENGTH = 14;
 const IOVEC_LENGTH = 2;
 /** What an inbox has for the control messages of one datagram. */
-const CONTROL_BYTES = 4 * cmsgSpace(4) + cmsgSpace(SOCKADDR_IN6_BYTES);
+const CONTROL_BYTES = 4 * cmsgSpace(4) + cmsgSpace(20) + cmsgSpace(SOCKADDR_IN6_BYTES);
 
 const LOCALHOST = { 4: parseAddress("127.0.0.1")!, 6: parseAddress("::1")! } as const;
 const SOCKADDR_BYTES = { 4: SOCKADDR_IN_BYTES, 6: SOCKADDR_IN6_BYTES } as const;

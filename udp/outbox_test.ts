@@ -21,7 +21,7 @@ import { parseAddress } from "../net/mod.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import { Loopback } from "../tests/loopback.ts";
 import { BATCH, Inbox, INBOX_BYTES } from "./inbox.ts";
-import { Outbox, OUTBOX_BYTES, type SendObserver } from "./outbox.ts";
+import { NAMELESS, Outbox, OUTBOX_BYTES, type SendObserver } from "./outbox.ts";
 
 const LOCALHOST = { 4: parseAddress("127.0.0.1")!, 6: parseAddress("::1")! } as const;
 
@@ -30,6 +30,9 @@ interface Adding {
   readonly segmentBytes?: number;
   /** Another socket than the usual one. */
   readonly from?: number;
+  readonly headerBytes?: number;
+  /** To where the socket is connected. */
+  readonly nameless?: boolean;
 }
 
 /** A sender's outbox and two receivers, over loopback. */
@@ -80,7 +83,7 @@ class Site implements Disposable {
     to: 0 | 1,
     length: number,
     fill: number,
-    { trafficClass = 0, segmentBytes = 0, from }: Adding = {},
+    { trafficClass = 0, segmentBytes = 0, from, headerBytes = 0, nameless = false }: Adding = {},
   ): void {
     const at = this.#payloads.offset + this.#used;
     this.#used += length;
@@ -88,12 +91,13 @@ class Site implements Disposable {
     this.outbox.add(
       from ?? this.#sender.fd,
       this.#observer,
-      this.names[to],
+      nameless ? NAMELESS : this.names[to],
       0,
       trafficClass,
       at,
       length,
       segmentBytes,
+      headerBytes,
     );
   }
 
@@ -231,6 +235,44 @@ for (const errno of [EINVAL, EMSGSIZE]) {
     assertEquals([site.outbox.sentDatagrams, site.outbox.sentBytes, site.errors.length], [8, 1200, 0]);
   });
 }
+
+outboxTest("headers are sent and not counted, as messages and one by one", (site) => {
+  for (let i = 0; i < 3; i++) site.add(0, 100, i, { headerBytes: 10 });
+  site.flush();
+  assertEquals(site.received(0).map(([length]) => length), [100, 100, 100]);
+  assertEquals([site.outbox.sentDatagrams, site.outbox.sentBytes, site.calls], [3, 270, 1]);
+  site.add(0, 210, 1, { segmentBytes: 100, headerBytes: 10 });
+  // Cut here, of which the second one is lost.
+  site.failures = [EINVAL, 0, ENOBUFS];
+  site.flush();
+  assertEquals(site.received(0).map(([length]) => length), [100, 10]);
+  assertEquals([site.outbox.sentDatagrams, site.outbox.sentBytes, site.lost], [2, 90, [1, 90]]);
+});
+
+outboxTest("what has no name goes to where its socket is connected", (site) => {
+  const { io, receivers } = site;
+  const socket = io.sockets.open(site.family === 4 ? AF_INET : AF_INET6, SOCK_DGRAM);
+  io.own(socket.fd);
+  const name = io.arena.allocate(28);
+  const length = encodeSockaddr(receivers[1].localEndpoint(), name.bytes);
+  assertEquals(io.sys.connect(socket.fd, name.pointer, length), 0);
+  for (let i = 0; i < 3; i++) site.add(0, 100, i, { from: socket.fd, nameless: true });
+  site.add(0, 30, 4);
+  site.failures = [EINVAL];
+  site.flush();
+  assertEquals(site.received(1).map(([length, fill]) => [length, fill]), [[100, 0], [100, 1], [100, 2]]);
+  assertEquals(site.received(0).map(([length]) => length), [30]);
+});
+
+outboxTest("it is full when one inbox would have no more", (site) => {
+  for (let i = 0; i < BATCH; i++) {
+    assert(!site.outbox.isFull);
+    site.add(i % 2 as 0 | 1, 10, i);
+  }
+  assert(site.outbox.isFull);
+  site.flush();
+  assert(!site.outbox.isFull);
+});
 
 outboxTest("an error of an earlier datagram costs none of these", (site) => {
   site.add(0, 10, 1);

@@ -50,8 +50,17 @@ Deno.test("session table: does what a map would do, through any order of adding 
         }
         assertEquals(table.size, model.size);
       }
+      for (const [text, session] of model) {
+        assertEquals(table.get(endpointKey(sockaddrWords(text), 0)), session);
+        const other = { ...session };
+        table.replace(other);
+        model.set(text, other);
+      }
+      assertEquals(table.size, model.size);
       assertEquals([...table].map(({ text }) => text).sort(), [...model.keys()].sort());
-      for (const text of model.keys()) assertEquals(table.find(sockaddrWords(text), 0), model.get(text));
+      for (const text of model.keys()) {
+        assertEquals(table.find(sockaddrWords(text), 0) === model.get(text), true, text);
+      }
     }),
     { numRuns: 60 },
   );
