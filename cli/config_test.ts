@@ -116,6 +116,10 @@ Deno.test("config schema: the published one is current", async () => {
 });
 
 interface Schema {
+  readonly oneOf?: readonly Schema[];
+  readonly items?: Schema;
+  readonly additionalProperties?: Schema | false;
+  readonly const?: unknown;
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly description?: string;
   readonly default?: unknown;
@@ -141,6 +145,47 @@ Deno.test("config schema: each key is described, and its default is what the fla
     else assertEquals(value, fallback, key);
   }
   assert(defaults > 15, `${defaults}`);
+});
+
+/** Keys of a table that are no tables, with what they are for and their defaults, as the reference has them. */
+function rowsOf(schema: Schema): string[] {
+  const isTable = ({ properties, additionalProperties, items }: Schema) =>
+    properties !== undefined || additionalProperties !== undefined || items !== undefined;
+  return Object.entries(schema.properties ?? {}).flatMap(([key, field]) => {
+    if (key === "$schema" || key === "kind" || isTable(field)) return [];
+    return `${key}: ${field.description} ${field.default === undefined ? "" : JSON.stringify(field.default)}`;
+  });
+}
+
+Deno.test("docs/configuration.md: its tables are the schema's", async () => {
+  const page = await Deno.readTextFile(new URL("../docs/configuration.md", import.meta.url));
+  const sections = new Map(
+    page.split(/^#{2,3} /m).slice(1).map((section) => {
+      const [heading, ...lines] = section.split("\n");
+      const rows = lines.filter((line) => /^\| `/.test(line)).map((line) =>
+        line.split(/(?<!\\)\|/).slice(1, -1).map((cell) => cell.trim().replaceAll("\\", ""))
+      ).filter(([key]) => !key!.startsWith("`kind`"));
+      return [
+        heading!,
+        rows.map(([key, , what, fallback]) =>
+          `${/^`(.*?)`/.exec(key!)![1]}: ${what} ${fallback!.replaceAll("`", "")}`
+        ),
+      ];
+    }),
+  );
+  const root = configJsonSchema() as Schema;
+  const tables = new Map<string, Schema>([["At the top", root]]);
+  const { upstream, group, rule, ...others } = root.properties!;
+  for (const [name, schema] of Object.entries(others)) {
+    if (schema.properties !== undefined) tables.set(`[${name}]`, schema);
+  }
+  const inTable = ({ additionalProperties }: Schema) => additionalProperties as Schema;
+  for (const kind of inTable(upstream!).oneOf!) tables.set(`kind = "${kind.properties!.kind!.const}"`, kind);
+  tables.set("[group.NAME]", inTable(group!));
+  tables.set("[group.NAME.check]", inTable(group!).properties!.check!);
+  tables.set("[[rule]]", rule!.items!);
+  assert(tables.size > 17, [...tables.keys()].join());
+  for (const [heading, schema] of tables) assertEquals(sections.get(heading), rowsOf(schema), heading);
 });
 
 Deno.test("examples: each names the schema for editors", async () => {
