@@ -21,6 +21,7 @@ function watch(worker: string, change?: Partial<RunConfig>, failing?: Step) {
     summary: "fake",
     prepare: step("prepare"),
     apply: step("apply"),
+    prepareChange: () => Promise.resolve({ differs: false, commit: () => Promise.resolve() }),
     enterDrain: step("enterDrain"),
     revert: step("revert"),
   };

@@ -88,6 +88,14 @@ export function describeEvent(event: AppEvent): string {
     }
     case "rules-replaced":
       return `rules replaced: ${event.message}`;
+    case "reloaded": {
+      const changes = event.changes.length === 0 ? "nothing has changed" : event.changes.join("; ");
+      return `reloaded in ${formatMs(event.tookMs)}: ${changes}`;
+    }
+    case "reload-failed":
+      return `not reloaded, everything is as it was: ${event.issues.join("; ")}`;
+    case "routing-replaced":
+      return `routing replaced: ${event.message}`;
     case "rules-left":
       return `${event.message}${hinted(event.hint)}`;
     case "rules-lost":

@@ -110,6 +110,20 @@ export interface AppEvents {
   };
   /** What was resolved when the rules were made has changed, and other ones are in place. */
   "rules-replaced": { message: string };
+  /** Another configuration is in force: for new flows, since live ones carry on as they began. */
+  reloaded: {
+    /** What has changed, for people; empty: nothing has. */
+    changes: readonly string[];
+    /** From the request on. */
+    tookMs: number;
+  };
+  /** Another configuration is not taken, and everything is as it was. */
+  "reload-failed": {
+    /** Everything that is wrong with it, or what was in the way. */
+    issues: readonly string[];
+  };
+  /** What was resolved when the policy was made has changed, and new flows leave by another one. */
+  "routing-replaced": { message: string };
   /** Our rules are gone although we did not remove them, and could not be put back yet. */
   "rules-lost": { message: string; retryMs: number };
   /** Our rules are in place again. */
@@ -144,6 +158,9 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   "rules-chosen": "info",
   "rules-healed": "warn",
   "rules-replaced": "info",
+  reloaded: "info",
+  "reload-failed": "error",
+  "routing-replaced": "info",
   "rules-lost": "error",
   /** Our rules are in place again. */
   "rules-restored": "info",

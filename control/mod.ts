@@ -19,5 +19,6 @@ export { checkedPlan, planFor } from "./plan_for.ts";
 export { type IntentSources, intentSources, resolveIntent } from "./resolve_intent.ts";
 export { explainRuleFailure, requireHost } from "./rule_failure.ts";
 export { choose, chooseInPlace, describeRules } from "./rule_interception.ts";
+export type { ReloadOutcome, TellIssues } from "./reload.ts";
 export { onStopSignals } from "./signals.ts";
 export { StartError, type StartErrorCode } from "./start_error.ts";

@@ -32,8 +32,15 @@ type Capability = keyof typeof CAPABILITY_BITS;
 /** Ports below are privileged where no sysctl says otherwise. */
 const UNPRIVILEGED_PORT_START = 1024;
 
-/** @throws {StartError} for the first thing that is in the way. */
+/** @throws {StartError} for the first thing that is in the way of a start. */
 export async function preflight(config: RunConfig): Promise<HostGrants> {
+  const grants = checkGrants(config);
+  await waitForPorts(config);
+  return grants;
+}
+
+/** What the host grants, whether or not the proxy runs. @throws {StartError} for the first thing that it does not. */
+export function checkGrants(config: RunConfig): HostGrants {
   const status = Deno.readTextFileSync("/proc/self/status");
   const marks = mayMark(status, Deno.osRelease());
   if (!hasCapability(status, "CAP_NET_ADMIN")) checkUnprivileged(config);
@@ -46,7 +53,6 @@ export async function preflight(config: RunConfig): Promise<HostGrants> {
     );
   }
   checkInterfaces(config.from);
-  await waitForPorts(config);
   return { marks };
 }
 

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import type { AppliedRules, Exec, HostChange } from "../nft/mod.ts";
+import type { AppliedRules, Exec, HostChange, Plan } from "../nft/mod.ts";
 import { HostChanges, isRuleApplyError } from "../nft/mod.ts";
 import { BackOff } from "./back_off.ts";
 import type { EventSink } from "./events.ts";
@@ -37,6 +37,7 @@ export interface RuleGuardParts {
 /** A guard at work until it is closed. */
 export class RuleGuard {
   readonly #parts: RuleGuardParts;
+  #planner: RulePlanner;
   readonly #changes: HostChanges;
   readonly #backOff = new BackOff();
   readonly #running: Promise<void>;
@@ -60,6 +61,7 @@ export class RuleGuard {
 
   constructor(parts: RuleGuardParts) {
     this.#parts = parts;
+    this.#planner = parts.planner;
     this.#postponeLook();
     this.#changes = new HostChanges({
       exec: parts.exec,
@@ -69,6 +71,33 @@ export class RuleGuard {
     });
     this.#listenForLoss();
     this.#running = this.#run();
+  }
+
+  /** Whose plan the rules in place are of. */
+  get planner(): RulePlanner {
+    return this.#planner;
+  }
+
+  /**
+   * From now on the rules are those of another configuration.
+   *
+   * @throws {RuleApplyError} as {@linkcode AppliedRules.replace} does; then they are those of the one before, unless its
+   *   stage is revert.
+   */
+  async follow(planner: RulePlanner, plan: Plan): Promise<void> {
+    const before = this.#planner;
+    // First: what is being made of the other one comes too late.
+    this.#planner = planner;
+    try {
+      if (!planner.hasPlanOf(before)) await this.#parts.rules.replace(plan);
+    } catch (error) {
+      if (!isRuleApplyError(error, "revert")) this.#planner = before;
+      throw error;
+    } finally {
+      this.#forgetFailure();
+      this.#sourcesAt = 0;
+      this.#wake.resolve();
+    }
   }
 
   /** From now on the rules are kept, and no new ones made. */
@@ -88,7 +117,7 @@ export class RuleGuard {
     while (!this.#isClosed) {
       const now = performance.now();
       if (now >= this.#sourcesAt) {
-        const { planner } = this.#parts;
+        const planner = this.#planner;
         // Nobody is woken for nothing.
         const isWatching = planner.hasSources || planner.isPending || rules.areSetsWatched;
         this.#sourcesAt = now + (isWatching ? SOURCES_MS : POLL_MS);
@@ -154,24 +183,30 @@ export class RuleGuard {
   }
 
   async #replan(): Promise<void> {
-    const { planner, rules, emit } = this.#parts;
+    const { rules, emit } = this.#parts;
+    const planner = this.#planner;
     const retries = performance.now() >= this.#replanAt;
     if (retries) this.#replanAt = Infinity;
     try {
       const change = await planner.readChange(retries);
+      if (planner !== this.#planner) return;
       if (change !== undefined && !this.#isClosed) {
         await rules.replace(change.plan);
         planner.accept(change);
         emit({ event: "rules-replaced", message: change.why });
       }
-      if (planner.isPending) return;
-      this.#replanBackOff = new BackOff();
-      this.#replanAt = Infinity;
-      this.#replanSaid = "";
+      if (!planner.isPending) this.#forgetFailure();
     } catch (error) {
+      if (planner !== this.#planner) return;
       const said = error instanceof Error ? error.message : String(error);
       this.#reportNotReplaced(isRuleApplyError(error, "revert") ? said : `rules stay as they were: ${said}`);
     }
+  }
+
+  #forgetFailure(): void {
+    this.#replanBackOff = new BackOff();
+    this.#replanAt = Infinity;
+    this.#replanSaid = "";
   }
 
   /** Tried again in a while, and said once: what keeps failing fails in the same way. */

@@ -26,6 +26,7 @@ class BusyRules implements AppliedRules {
     return Promise.resolve();
   }
 
+  check = () => Promise.resolve();
   enterDrain = () => Promise.resolve();
   haveWrongSets = () => Promise.resolve(false);
   heal = () => Promise.resolve([]);

@@ -15,11 +15,12 @@ import {
   findBackendInPlace,
   HostExec,
   type HostFacts,
+  isRuleApplyError,
   missingAddresses,
   type Plan,
 } from "../nft/mod.ts";
 import type { EventSink } from "./events.ts";
-import type { Interception } from "./interception.ts";
+import type { Interception, InterceptionChange } from "./interception.ts";
 import { describeTraffic } from "./plan_for.ts";
 import { explainRuleFailure, requireHost } from "./rule_failure.ts";
 import { RuleGuard } from "./rule_guard.ts";
@@ -34,7 +35,7 @@ interface Prepared {
 
 /** Rules by one of the backends, and routes by `ip`. */
 export class RuleInterception implements Interception {
-  readonly #config: RunConfig;
+  #config: RunConfig;
   readonly #emit: EventSink;
   readonly #exec: Exec;
   readonly #planner: RulePlanner;
@@ -73,11 +74,7 @@ export class RuleInterception implements Interception {
     if (this.#prepared === undefined) throw new Error("interception: apply called before prepare");
     const { plan, host, choice: { backend } } = this.#prepared;
     const exec = this.#exec;
-    try {
-      this.#rules = await applyPlan(plan, { exec, host, backend, keep: "process" });
-    } catch (error) {
-      throw explainRuleFailure(error);
-    }
+    this.#rules = await explained(applyPlan(plan, { exec, host, backend, keep: "process" }));
     if (this.#rules.replacedKept) {
       this.#emit({
         event: "warning",
@@ -96,6 +93,38 @@ export class RuleInterception implements Interception {
     });
   }
 
+  async prepareChange(config: RunConfig): Promise<InterceptionChange> {
+    const guard = this.#guard, prepared = this.#prepared, rules = this.#rules;
+    if (guard === undefined || prepared === undefined || rules === undefined) {
+      throw new Error("interception: prepareChange called before apply");
+    }
+    const planner = new RulePlanner(config);
+    const plan = await planner.plan();
+    const { host, choice } = prepared;
+    requireHost(plan, host, choice.backend);
+    const differs = !planner.hasPlanOf(guard.planner);
+    // Before anybody is told of anything.
+    if (differs) await explained(rules.check(plan));
+    return {
+      differs,
+      commit: async () => {
+        try {
+          await guard.follow(planner, plan);
+        } catch (error) {
+          if (!isRuleApplyError(error, "revert")) throw explainRuleFailure(error);
+          this.#emit({
+            event: "warning",
+            code: "old-routes-left",
+            message: error.message,
+            hint: "they are looked for again within seconds",
+          });
+        }
+        this.#config = config;
+        this.#prepared = { plan, host, choice };
+      },
+    };
+  }
+
   async enterDrain(): Promise<void> {
     this.#guard?.enterDrain();
     await this.#rules?.enterDrain();
@@ -109,6 +138,14 @@ export class RuleInterception implements Interception {
       message: "the rules stay, and drop what would have been intercepted, until the next start",
       hint: "`pellucid rules cleanup` removes them",
     });
+  }
+}
+
+async function explained<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work;
+  } catch (error) {
+    throw explainRuleFailure(error);
   }
 }
 

@@ -2,10 +2,6 @@
  * Makes the plan, and another one when what it was made from has changed: interfaces that a pattern means, files
  * that list addresses.
  *
- * A file that is written in place is read half-written by whoever looks too early, and half an exclude list takes
- * what was to be left alone. So a changed file is read when it has not changed again for a while, and what has become
- * empty is taken for a file that is still to be filled.
- *
  * @module
  */
 import type { RunConfig } from "../config/mod.ts";
@@ -13,9 +9,7 @@ import type { InterceptIntent, Plan } from "../nft/mod.ts";
 import { listInterfaces } from "./interfaces.ts";
 import { checkedPlan } from "./plan_for.ts";
 import { intentSources, resolveIntent } from "./resolve_intent.ts";
-
-/** For so long a file has to be as it is. Looks are about a second apart: two of them agree. */
-const SETTLED_MS = 900;
+import { type SourceChange, SourceWatch } from "./source_watch.ts";
 
 /** A plan in another one's place. */
 export interface PlanChange {
@@ -23,41 +17,31 @@ export interface PlanChange {
   /** For people. */
   readonly why: string;
   /** What it was made from. */
-  readonly sources: Sources;
-}
-
-/** What changes with everything that an intent is made from. */
-interface Sources {
-  /** One line for each file. */
-  readonly files: string;
-  readonly interfaces: string;
-  /** Paths of the files that hold nothing. */
-  readonly empty: readonly string[];
+  readonly source: SourceChange<InterceptIntent>;
 }
 
 /** The plans of one configuration. */
 export class RulePlanner {
-  readonly #config: RunConfig;
-  /** What the rules in place were made from. */
-  #accepted: Sources = { files: "", interfaces: "", empty: [] };
-  #intent: InterceptIntent | undefined;
-  /** Files that held nothing at the start: they are meant to be empty at times. */
-  #emptyAtStart: readonly string[] = [];
-  /** Files that differ from the accepted ones, and since when they are as they are. */
-  #unsettled = { files: "", since: 0 };
-  /** What a plan was made from, or tried to be, that has not been accepted. */
-  #tried: Sources | undefined;
+  readonly #watch: SourceWatch<InterceptIntent>;
 
   constructor(config: RunConfig) {
-    this.#config = config;
+    this.#watch = new SourceWatch({
+      sources: intentSources(config),
+      listInterfaces: () => listInterfaces().join("\n"),
+      make: () => resolveIntent(config),
+      areSame: areSameIntents,
+    });
   }
 
   /** The plan for now. @throws {ConfigError | StartError} */
   async plan(): Promise<Plan> {
-    this.#accepted = await this.#look();
-    this.#emptyAtStart = this.#accepted.empty;
-    this.#intent = await resolveIntent(this.#config);
-    return checkedPlan(this.#intent);
+    return checkedPlan(await this.#watch.make());
+  }
+
+  /** Whether the plan that was accepted last is the other one's too. */
+  hasPlanOf(other: RulePlanner): boolean {
+    const ours = this.#watch.current, theirs = other.#watch.current;
+    return ours !== undefined && theirs !== undefined && areSameIntents(ours, theirs);
   }
 
   /**
@@ -67,74 +51,32 @@ export class RulePlanner {
    * @throws {ConfigError | StartError | Error} when no plan can be made, as often.
    */
   async readChange(retries: boolean): Promise<PlanChange | undefined> {
-    const sources = await this.#look();
-    if (areSame(sources, this.#accepted)) {
-      this.#tried = undefined;
-      return undefined;
-    }
-    if (!this.#isSettled(sources.files)) return undefined;
-    if (!retries && this.#tried !== undefined && areSame(sources, this.#tried)) return undefined;
-    this.#tried = sources;
-    const emptied = sources.empty.filter((path) =>
-      !this.#emptyAtStart.includes(path) && !this.#accepted.empty.includes(path)
-    );
-    if (emptied.length > 0) {
-      throw new Error(
-        `${emptied.join(", ")} is empty now; a line with # alone stands for a list that is to be`,
-      );
-    }
-    const intent = await resolveIntent(this.#config);
-    // Changed while it was read.
-    if ((await this.#look()).files !== sources.files) return undefined;
-    if (JSON.stringify(intent) === JSON.stringify(this.#intent)) {
-      this.#accepted = sources;
-      this.#tried = undefined;
-      return undefined;
-    }
-    const named = intent.from.length === 0 ? "none" : intent.from.join(", ");
-    const isOfInterfaces = this.#intent?.from.join() !== intent.from.join();
-    const why = isOfInterfaces ? `interfaces: now ${named}` : "lists or interfaces have changed";
-    return { plan: checkedPlan(intent), why, sources };
+    const source = await this.#watch.readChange(retries);
+    if (source === undefined) return undefined;
+    const { from } = source.value;
+    const isOfInterfaces = this.#watch.current?.from.join() !== from.join();
+    const why = isOfInterfaces
+      ? `interfaces: now ${from.length === 0 ? "none" : from.join(", ")}`
+      : "lists or interfaces have changed";
+    return { plan: checkedPlan(source.value), why, source };
   }
 
   /** The rules of `change` are in place. */
-  accept({ plan, sources }: PlanChange): void {
-    this.#accepted = sources;
-    this.#intent = plan.intent;
-    this.#tried = undefined;
+  accept({ source }: PlanChange): void {
+    this.#watch.accept(source);
   }
 
   /** Whether there is anything that could change: files, or interfaces that matter. */
   get hasSources(): boolean {
-    const { files, interfaces } = intentSources(this.#config);
-    return files.length > 0 || interfaces;
+    return this.#watch.hasSources;
   }
 
   /** Whether the rules in place are known to be of another plan than the one for now. */
   get isPending(): boolean {
-    return this.#tried !== undefined;
-  }
-
-  #isSettled(files: string): boolean {
-    if (files === this.#accepted.files) return true;
-    const now = performance.now();
-    if (files !== this.#unsettled.files) this.#unsettled = { files, since: now };
-    return now - this.#unsettled.since >= SETTLED_MS;
-  }
-
-  async #look(): Promise<Sources> {
-    const { files, interfaces } = intentSources(this.#config);
-    const empty: string[] = [];
-    const stats = await Promise.all(files.map(async (path) => {
-      // A file that is being replaced is missing for a moment.
-      const stat = await Deno.stat(path).catch(() => undefined);
-      if (stat?.size === 0) empty.push(path);
-      return `${path} ${stat?.mtime?.getTime()} ${stat?.size} ${stat?.ino}`;
-    }));
-    return { files: stats.join("\n"), interfaces: interfaces ? listInterfaces().join("\n") : "", empty };
+    return this.#watch.isPending;
   }
 }
 
-function areSame(a: Sources, b: Sources): boolean {
-  return a.files === b.files && a.interfaces === b.interfaces;
+function areSameIntents(a: InterceptIntent, b: InterceptIntent): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }

@@ -12,7 +12,8 @@ export type StartErrorCode =
   | "interface-unknown"
   | "kernel-without-tproxy"
   | "rules-failed"
-  | "worker-failed";
+  | "worker-failed"
+  | "not-running";
 
 /** A start that failed and was undone. */
 export class StartError extends Error {

@@ -47,9 +47,9 @@ export class Supervisor {
     return { tcp: listeners[0]!.tcp, udp: [...new Set(listeners.flatMap(({ udp }) => udp))] };
   }
 
-  /** New flows leave in these ways from now on; those that there are keep theirs. */
-  exchangeRouting(routing: RoutingSettings): void {
-    for (const slot of this.#slots) slot.exchangeRouting(routing);
+  /** New flows leave in these ways once this resolves; those that there are keep theirs. Posted before it returns. */
+  async exchangeRouting(routing: RoutingSettings): Promise<void> {
+    await Promise.all(this.#slots.map((slot) => slot.exchangeRouting(routing)));
   }
 
   /** Nothing new is taken on; resolves when the last connection and the last session have ended. */

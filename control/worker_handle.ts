@@ -21,6 +21,8 @@ export interface WorkerObserver {
   warning(warning: Extract<FromWorker, { kind: "warning" }>): void;
   member(change: MemberChange): void;
   records(): void;
+  /** One of the routings that were sent is in force. */
+  routed(): void;
   drained(): void;
   /** `failure` is undefined when the worker was told to stop and did. */
   ended(failure: WorkerFailure | undefined): void;
@@ -79,6 +81,8 @@ export class WorkerHandle {
         return this.#observer.member(message.change);
       case "records":
         return this.#observer.records();
+      case "routed":
+        return this.#observer.routed();
       case "drained":
         return this.#observer.drained();
       case "failed":

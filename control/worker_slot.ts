@@ -58,6 +58,8 @@ export class WorkerSlot {
   readonly #stopped = Promise.withResolvers<void>();
   #wanted: "run" | "drain" | "stop" = "run";
   #handle: WorkerHandle | undefined;
+  /** Routings that this life has been sent and is not known to have heard of, the first one first. */
+  readonly #unheard: (() => void)[] = [];
   /** Whether any life of this slot got ready: from then on a death is followed by a restart. */
   #everReady = false;
   #launchedAt = 0;
@@ -90,10 +92,12 @@ export class WorkerSlot {
     return this.#firstReady.promise;
   }
 
-  /** New flows leave in these ways from now on, in this life and in those that follow. */
-  exchangeRouting(routing: RoutingSettings): void {
+  /** New flows leave in these ways from now on, in this life, once this resolves, and in those that follow. */
+  exchangeRouting(routing: RoutingSettings): Promise<void> {
     this.#config = { ...this.#config, routing };
-    this.#handle?.send({ kind: "routing", routing });
+    if (this.#handle === undefined) return Promise.resolve();
+    this.#handle.send({ kind: "routing", routing });
+    return new Promise((resolve) => this.#unheard.push(resolve));
   }
 
   /** Resolves when no connection and no session is left. */
@@ -133,6 +137,7 @@ export class WorkerSlot {
       warning: (warning) => this.#observer.warning(this.index, warning),
       member: (change) => this.#observer.member(change),
       records: () => this.#observer.records(),
+      routed: () => this.#unheard.shift()?.(),
       drained: () => this.#drained.resolve(),
       ended: (failure) => this.#ended(failure),
     });
@@ -157,6 +162,8 @@ export class WorkerSlot {
     clearTimeout(this.#timer);
     this.#handle = undefined;
     this.#takeBackGauges();
+    // Another life begins with the last one.
+    for (const heard of this.#unheard.splice(0)) heard();
     // Otherwise the slot is about to be filled again, and somebody may yet wait for that life's end.
     if (this.#wanted !== "run") this.#drained.resolve();
     if (this.#wanted === "stop") this.#stopped.resolve();

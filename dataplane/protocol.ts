@@ -6,7 +6,7 @@
  * which the worker can read synchronously, and then the worker's doorbell is rung: one byte written to the pipe
  * whose write end the worker announced. Messages from a worker arrive as usual.
  *
- * The worker's life: `start` → `ready` | `failed`; `routing`, any number of times; `drain` → `drained`; `stop` → `stopped`. After `stopped` and
+ * The worker's life: `start` → `ready` | `failed`; `routing` → `routed`, any number of times; `drain` → `drained`; `stop` → `stopped`. After `stopped` and
  * after `failed` every descriptor it had is closed, but for the doorbell's write end.
  *
  * @module
@@ -85,6 +85,8 @@ export type FromWorker =
   | { readonly kind: "warning"; readonly event: string; readonly message: string; readonly hint?: string }
   /** A member of a group of upstreams went down or is back; of all workers one says so. */
   | { readonly kind: "member"; readonly change: MemberChange }
+  /** New flows leave as the last `routing` says; one for each of those. */
+  | { readonly kind: "routed" }
   /** The flow ring's reader was asleep and there is a record now. */
   | { readonly kind: "records" }
   | { readonly kind: "drained" }

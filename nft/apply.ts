@@ -41,6 +41,8 @@ export interface AppliedRules extends AsyncDisposable {
   readonly replacedKept: boolean;
   /** Takes no new flows any more, carries those it took. With the policy `closed` there is no such phase. */
   enterDrain(): Promise<void>;
+  /** Has tool and kernel check another plan; changes nothing. @throws {RuleApplyError} of stage check. */
+  check(plan: Plan): Promise<void>;
   /**
    * Switches to another plan with the same numbers in one step.
    *

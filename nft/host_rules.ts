@@ -157,15 +157,18 @@ export class HostRules implements AppliedRules {
     });
   }
 
+  check(plan: Plan): Promise<void> {
+    return this.#inTurn(async () => {
+      const next = this.#soundFor(plan);
+      if (next.chains.length > 0) await this.#options.backend.check(next);
+    });
+  }
+
   replace(plan: Plan): Promise<void> {
     return this.#inTurn(async () => {
       if (this.#reverted) return;
-      const { backend, exec, narrow } = this.#options;
-      const next = narrow(plan);
-      const issues = [...checkPlan(next), ...backend.unsupported(next)];
-      if (issues.length > 0) {
-        throw new RuleApplyError("check", issues.map(({ message }) => message).join("; "));
-      }
+      const { exec } = this.#options;
+      const next = this.#soundFor(plan);
       const undo: Undo = [];
       const previous = this.#plan;
       try {
@@ -187,6 +190,15 @@ export class HostRules implements AppliedRules {
         );
       }
     });
+  }
+
+  /** The plan as this host can carry it out. @throws {RuleApplyError} of stage check when it cannot. */
+  #soundFor(plan: Plan): Plan {
+    const { backend, narrow } = this.#options;
+    const next = narrow(plan);
+    const issues = [...checkPlan(next), ...backend.unsupported(next)];
+    if (issues.length === 0) return next;
+    throw new RuleApplyError("check", issues.map(({ message }) => message).join("; "));
   }
 
   heal(): Promise<Difference[]> {
