@@ -17,8 +17,9 @@ import { type FdBudget, parseHardFdLimit, shareFds } from "./fd_budget.ts";
 import { FlowLog } from "./flow_log.ts";
 import { foreignInterception, type Interception } from "./interception.ts";
 import { preflight } from "./preflight.ts";
-import { resolveRouting } from "./resolve_routing.ts";
+import { notNow, refuseReload, Reloader, type ReloadOutcome, type TellIssues } from "./reload.ts";
 import { RouteNames } from "./route_names.ts";
+import { routingSource, RoutingWatch } from "./routing_watch.ts";
 import { RuleInterception } from "./rule_interception.ts";
 import { Supervisor } from "./supervisor.ts";
 import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
@@ -42,6 +43,8 @@ interface Running {
   readonly supervisor: Supervisor;
   readonly interception: Interception;
   readonly flowLog: FlowLog | undefined;
+  readonly routes: RoutingWatch;
+  readonly reloader: Reloader;
 }
 
 /** One proxy in this process. It can be started once. */
@@ -52,6 +55,7 @@ export class App {
   readonly #routeNames = new RouteNames();
   readonly #forced = Promise.withResolvers<void>();
   #isForced = false;
+  #reloader: Reloader | undefined;
   #running: Promise<Running> | undefined;
   #stopping: Promise<boolean> | undefined;
   readonly #stopped = Promise.withResolvers<boolean>();
@@ -83,6 +87,22 @@ export class App {
     await this.#running;
   }
 
+  /**
+   * Puts another configuration in force for new flows; live ones carry on as they began. Requests are taken one after
+   * the other. When anything is wrong, nothing changes, and the outcome says what it is.
+   *
+   * @param tell says it in the words of whoever wrote the configuration.
+   */
+  async reload(config: RunConfig, tell: TellIssues = (issues) => issues): Promise<ReloadOutcome> {
+    if (this.#reloader !== undefined) return await this.#reloader.reload(config, tell);
+    const why = this.#stopping !== undefined
+      ? "it is being stopped"
+      : this.#running === undefined
+      ? "it has not been started"
+      : "it is being started";
+    return refuseReload(notNow(why), this.#emit, tell);
+  }
+
   /** Stops in good order; while a start is under way, after it. */
   stop(): Promise<boolean> {
     if (this.#stopping === undefined) {
@@ -106,7 +126,8 @@ export class App {
     this.#emit({ event: "starting", pid: Deno.pid, workers: config.workers });
     const { marks } = await preflight(config);
     const budget = this.#shareFds();
-    const routing = await resolveRouting(config, this.#routeNames);
+    const source = routingSource(config, this.#routeNames, undefined);
+    const routing = await source.make();
     const socketMarks = marks ? DEFAULT_KERNEL_NUMBERS.marks : NO_MARKS;
     const configs = workerConfigs(config, budget, socketMarks, routing);
     const flowLog = config.flows
@@ -119,6 +140,15 @@ export class App {
       // The rules are checked while the workers start; they are applied when there are listeners.
       const [listeners] = await Promise.all([supervisor.start(), interception.prepare()]);
       await interception.apply();
+      const routes = new RoutingWatch(source, (other) => supervisor.exchangeRouting(other), this.#emit);
+      const reloader = this.#reloader = new Reloader({
+        config,
+        names: this.#routeNames,
+        supervisor,
+        interception,
+        routing: routes,
+        emit: this.#emit,
+      });
       this.#emit({
         event: "ready",
         pid: Deno.pid,
@@ -134,12 +164,12 @@ export class App {
         maxSessions: budget.maxSessions,
         startMs: Math.round(performance.now()),
       });
+      return { configs, supervisor, interception, flowLog, routes, reloader };
     } catch (error) {
       await supervisor.stop(STOP_TIMEOUT_MS);
       await this.#revert(interception);
       throw error instanceof WorkerStartError ? explainWorkerStart(error.failure) : error;
     }
-    return { configs, supervisor, interception, flowLog };
   }
 
   #shareFds(): FdBudget {
@@ -200,8 +230,10 @@ export class App {
     // A start that failed has undone itself and said so to its caller.
     const running = await this.#running?.catch(() => undefined);
     if (running === undefined) return true;
-    const { configs, supervisor, interception, flowLog } = running;
-    const timeoutMs = this.#isForced ? 0 : this.#config.drainTimeoutMs;
+    const { configs, supervisor, interception, flowLog, routes, reloader } = running;
+    routes[Symbol.dispose]();
+    await reloader.close();
+    const timeoutMs = this.#isForced ? 0 : reloader.config.drainTimeoutMs;
     const { tcpOpenNow, udpSessionsNow } = sumCounters(configs.map(({ stats }) => stats));
     this.#emit({ event: "draining", openConnections: tcpOpenNow, openSessions: udpSessionsNow, timeoutMs });
     const isLettingPass = await this.#attempt("drain-failed", () => interception.enterDrain());

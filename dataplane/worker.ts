@@ -244,8 +244,10 @@ class DataPlaneWorker {
       if (received === undefined) return;
       const message = received.message as ToWorker;
       if (message.kind === "drain") this.#drain();
-      else if (message.kind === "routing") this.#route(message.routing);
-      else if (message.kind === "stop") this.#reactor.stop();
+      else if (message.kind === "routing") {
+        this.#route(message.routing);
+        this.#send({ kind: "routed" });
+      } else if (message.kind === "stop") this.#reactor.stop();
     }
   }
 
