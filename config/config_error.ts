@@ -10,6 +10,7 @@ export interface ConfigPlace {
   readonly file: string;
   /** Counted from 1, as `column` is. */
   readonly line: number;
+  /** In characters. */
   readonly column: number;
 }
 

@@ -17,10 +17,13 @@ export interface PolicyRuleConfig {
   readonly destinations: readonly string[];
   /** Paths of files of one prefix or address a line, added to `destinations`. */
   readonly destinationFiles: readonly string[];
+  /** Destination ports. */
   readonly destinationPorts: readonly PortRange[];
   /** Source prefixes or addresses. */
   readonly sources: readonly string[];
+  /** Paths of such files, added to `sources`. */
   readonly sourceFiles: readonly string[];
+  /** Source ports. */
   readonly sourcePorts: readonly PortRange[];
   /** Incoming interfaces, by name or pattern. */
   readonly interfaces: readonly string[];
@@ -48,6 +51,7 @@ export const NO_RULE_FILTERS: Omit<PolicyRuleConfig, "to"> = {
 
 /** What decides for a new flow: the first rule that is about it, or what holds for the others. */
 export interface PolicyConfig {
+  /** In the order in which they are asked. */
   readonly rules: readonly PolicyRuleConfig[];
   /** Name of an upstream or a group, for flows that no rule is about. */
   readonly otherwise: string;

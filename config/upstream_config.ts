@@ -14,7 +14,9 @@ export type SecretConfig =
 
 /** Who we say we are to a server (RFC 1929, RFC 7617). */
 export interface CredentialsConfig {
+  /** Of 1 to 255 bytes for SOCKS5, without a colon for HTTP. */
   readonly username: string;
+  /** Of 1 to 255 bytes for SOCKS5. */
   readonly password: SecretConfig;
 }
 
@@ -26,10 +28,26 @@ export interface ServerConfig {
   readonly port: number;
 }
 
-/** From here. */
-export interface DirectConfig {
-  readonly kind: "direct";
+/** What every upstream has. */
+export interface UpstreamOf<Kind extends string> {
+  /** What it is. */
+  readonly kind: Kind;
+  /** By which rules, groups and chains speak of it. */
   readonly name: string;
+}
+
+/** What every proxy server has. */
+export interface ProxyOf<Kind extends string> extends UpstreamOf<Kind> {
+  /** Where it listens. */
+  readonly server: ServerConfig;
+  /** null: it asks for none. */
+  readonly credentials: CredentialsConfig | null;
+  /** Connection and handshake have to be done by then. */
+  readonly timeoutMs: number;
+}
+
+/** From here. */
+export interface DirectConfig extends UpstreamOf<"direct"> {
   /** Whose source address; null: as `run` says. */
   readonly source: "own" | "keep" | null;
   /** By this interface only; null: as routing has it. */
@@ -41,50 +59,34 @@ export interface DirectConfig {
 }
 
 /** A SOCKS5 server (RFC 1928). */
-export interface Socks5Config {
-  readonly kind: "socks5";
-  readonly name: string;
-  readonly server: ServerConfig;
-  readonly credentials: CredentialsConfig | null;
+export interface Socks5Config extends ProxyOf<"socks5"> {
   /** Whether greeting, password and request are sent at once, without waiting for answers in between. */
   readonly pipeline: boolean;
   /** Whether it carries UDP (UDP ASSOCIATE). */
   readonly udp: boolean;
-  /** Connection and handshake have to be done by then. */
-  readonly timeoutMs: number;
 }
 
 /** An HTTP proxy (CONNECT; RFC 9110, section 9.3.6). TCP only. */
-export interface HttpConfig {
-  readonly kind: "http";
-  readonly name: string;
-  readonly server: ServerConfig;
-  readonly credentials: CredentialsConfig | null;
-  readonly timeoutMs: number;
-}
+export type HttpConfig = ProxyOf<"http">;
 
 /** The connection as it is, with a header that says whose it is. */
-export interface ProxyProtocolConfig {
-  readonly kind: "proxy-protocol";
-  readonly name: string;
+export interface ProxyProtocolConfig extends UpstreamOf<"proxy-protocol"> {
   /** 1: text, TCP only; 2: binary, also in front of each datagram. */
   readonly version: 1 | 2;
   /** Who gets it; null: the destination itself. */
   readonly server: ServerConfig | null;
+  /** The connection has to be there by then. */
   readonly timeoutMs: number;
 }
 
 /** Nowhere. */
-export interface BlockConfig {
-  readonly kind: "block";
-  readonly name: string;
+export interface BlockConfig extends UpstreamOf<"block"> {
+  /** An RST or for UDP port unreachable; administratively prohibited (for TCP an RST too); or silence. */
   readonly how: "reset" | "icmp" | "drop";
 }
 
 /** One through the other: the first is reached from here, the last reaches the destination. TCP only. */
-export interface ChainConfig {
-  readonly kind: "chain";
-  readonly name: string;
+export interface ChainConfig extends UpstreamOf<"chain"> {
   /** Names of upstreams, at least two: socks5 or http, the last one may also be proxy-protocol. */
   readonly hops: readonly string[];
 }
@@ -104,6 +106,7 @@ export interface HealthCheckConfig {
   readonly target: ServerConfig | null;
   /** Between two checks. */
   readonly intervalMs: number;
+  /** A check that is not done by then has failed. */
   readonly timeoutMs: number;
   /** So many successes in a row make a member that was down usable again. */
   readonly rise: number;
@@ -118,6 +121,7 @@ export interface GroupConfig {
    * another one only when that is clearly better.
    */
   readonly kind: "failover" | "round-robin" | "least-latency";
+  /** By which rules speak of it; no upstream's. */
   readonly name: string;
   /** Names of upstreams, at least one. */
   readonly members: readonly string[];
