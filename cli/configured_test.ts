@@ -1,12 +1,12 @@
 import { formatEndpoint } from "../net/mod.ts";
 import { ConfigError, formatIssue } from "../config/mod.ts";
-import { keyOfFlag, SETTING_KEYS } from "../config/file/mod.ts";
+import { type FileSettings, keyOfFlag, SETTING_KEYS } from "../config/file/mod.ts";
 import { assert, assertEquals, assertRejects } from "../tests/assert.ts";
 import { COMMANDS } from "./commands.ts";
 import { readConfigured } from "./configured.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
 import { parseFlags } from "./parse_flags.ts";
-import { checkRun, RUN_FLAGS, runConfig } from "./run_flags.ts";
+import { checkRun, RUN_FLAGS, runConfig, type RunFlagValues } from "./run_flags.ts";
 
 /** What `run` is told by a file of this text, and flags. */
 async function configured(text: string, ...args: string[]) {
@@ -113,6 +113,9 @@ Deno.test("readConfigured: a file that cannot be read is named", async () => {
 });
 
 Deno.test("every flag of run that is a setting has its key in the file", () => {
+  // The compiler's part: what a key is read as is what its flag is read as.
+  const settings: FileSettings = {};
+  settings satisfies Partial<RunFlagValues>;
   const notSettings = ["config", "upstream-password-file", "dry-run"];
   for (const flag of Object.keys(RUN_FLAGS)) {
     assertEquals(keyOfFlag(flag) === undefined, notSettings.includes(flag), flag);
