@@ -7,8 +7,10 @@
  * @module
  */
 import type { Protocol } from "../../net/mod.ts";
+import { assert } from "../assert.ts";
 import type { LabHost, LabProcess } from "../lab/mod.ts";
 import { labPath } from "../lab/requirements.ts";
+import { eventually } from "./proxy_run.ts";
 
 /** IPv4 or IPv6. */
 export type Family = "v4" | "v6";
@@ -21,8 +23,14 @@ export interface RealProgram {
   /** Starts the server; `folder` is its own, empty, and gone after the test. */
   start(host: LabHost, folder: string): Promise<LabProcess>;
   /** What `ss` shows once the server can be asked. */
-  readonly listens: { readonly proto: Protocol; readonly port: number };
+  readonly listens: ListenPort;
   readonly clients: readonly RealClient[];
+}
+
+/** Where a server can be asked. */
+export interface ListenPort {
+  readonly proto: Protocol;
+  readonly port: number;
 }
 
 /** One way to use a server. */
@@ -61,4 +69,29 @@ export function missingPrograms(needs: RealProgram["needs"]): string[] {
     }).outputSync().success;
   return Object.entries(needs).filter(([program]) => !found(program))
     .map(([program, debianPackage]) => `${program} (package ${debianPackage})`);
+}
+
+/** For the name of a test that is left out: what it is left out for. */
+export function missingRemark(missing: readonly string[]): string {
+  return missing.length === 0 ? "" : ` (missing here: ${missing.join(", ")})`;
+}
+
+/** Resolves when the server can be asked. @throws {Error} with what it printed when it has ended before. */
+export async function listening(
+  host: LabHost,
+  server: LabProcess,
+  name: string,
+  { proto, port }: ListenPort,
+): Promise<void> {
+  const list = ["ss", "-Hln", `--${proto}`, `sport = :${port}`];
+  await eventually(`${name} listens at port ${port}`, async () => {
+    assert(server.running, `${name} has ended:\n${server.stdout.tail()}\n${server.stderr.tail()}`);
+    return (await host.output(list)) !== "";
+  }, 10_000);
+}
+
+/** What of a program goes over TCP alone. */
+export function overTcp(program: RealProgram): RealProgram {
+  const clients = program.clients.filter(({ flows }) => flows.every(({ proto }) => proto === "tcp"));
+  return { ...program, clients };
 }
