@@ -4,7 +4,7 @@
  */
 import { assertEquals } from "../assert.ts";
 import type { UpstreamReport } from "../fixtures/udp_upstream_main.ts";
-import { at, runInWorld, WORLD } from "../fixtures/udp_world_lab.ts";
+import { at, NARROW_MTU, runInWorld, WORLD } from "../fixtures/udp_world_lab.ts";
 import { labTest } from "../lab/mod.ts";
 
 const FAILED = "upstream-failed/upstream";
@@ -58,6 +58,10 @@ for (const family of [4, 6] as const) {
         route: "socks",
       });
       assertEquals(report.filtered, ["answer", "1 filtered"]);
+      assertEquals(report.narrow, {
+        heard: [`EMSGSIZE ${NARROW_MTU - header} ${at(remote, 30_045)}`],
+        arrived: [1_300, 1_380],
+      });
       const port = `ECONNREFUSED ${at(remote, 30_050)}`;
       const prohibited = `${family === 4 ? "EHOSTUNREACH" : "EACCES"} ${at(remote, 30_050)}`;
       // The server was asked once for ten datagrams, and once more when it had been left alone for a while.
