@@ -5,8 +5,8 @@
  */
 import { ConfigError, type ConfigIssue } from "../config/mod.ts";
 import { type FlagSet, type FlagValues, toggle } from "./flag.ts";
-import { readConfigured } from "./configured.ts";
-import { parseFlags } from "./parse_flags.ts";
+import { type Configured, readConfigured } from "./configured.ts";
+import { type ParsedFlags, parseFlags } from "./parse_flags.ts";
 import { type UpstreamValues, warnAboutUpstream } from "./upstream_flags.ts";
 
 /** The name shown, however the program was started. */
@@ -36,8 +36,21 @@ export interface CommandSpec<F extends FlagSet> {
   /** What is wrong with values that could all be read, and with the arguments that are no flags. */
   readonly check?: (values: FlagValues<F>, operands: readonly string[]) => readonly ConfigIssue[];
   /** Brings in the code, which only the command that is run pays for. */
-  readonly load: () => Promise<(values: FlagValues<F>, operands: readonly string[]) => Promise<ExitCode>>;
+  readonly load: () => Promise<
+    (values: FlagValues<F>, operands: readonly string[], reread: Reread<F>) => Promise<ExitCode>
+  >;
 }
+
+/**
+ * Reads arguments and configuration file once more.
+ *
+ * @throws {ConfigError} when anything is wrong with them by now.
+ */
+export type Reread<F extends FlagSet> = () => Promise<{
+  readonly values: FlagValues<F>;
+  /** Tells what is found later in the words of the file. */
+  readonly inItsWords: Configured<F>["inItsWords"];
+}>;
 
 /** A command whose arguments have been read. */
 export interface Invocation {
@@ -65,6 +78,18 @@ export interface Command extends Omit<CommandSpec<FlagSet>, "check" | "load"> {
 export function command<F extends FlagSet>(spec: CommandSpec<F>): Command {
   const flags = { ...spec.flags, ...HELP_FLAG };
   const { name, summary, about, examples } = spec;
+  const read = async (parsed: ParsedFlags<FlagSet>) => {
+    const configured = await readConfigured(flags, parsed);
+    // The set was built from F, so what was read from it has F's types.
+    const values = configured.values as FlagValues<F>;
+    const found = spec.check?.(values, parsed.operands) ?? [];
+    const issues = [
+      ...configured.issues,
+      ...(spec.operands === undefined ? parsed.operands.map(surplus) : []),
+      ...configured.inItsWords(found),
+    ];
+    return { configured, values, issues };
+  };
   return {
     name,
     summary,
@@ -78,22 +103,20 @@ export function command<F extends FlagSet>(spec: CommandSpec<F>): Command {
       if (parsed.values.help === true) {
         return { wantsHelp: true, log, issues: [], warnings: [], run: notToBeRun };
       }
-      const configured = await readConfigured(flags, parsed);
-      // The set was built from F, so what was read from it has F's types.
-      const values = configured.values as FlagValues<F>;
-      const found = spec.check?.(values, parsed.operands) ?? [];
+      const { configured, values, issues } = await read(parsed);
+      const reread: Reread<F> = async () => {
+        const again = await read(parsed);
+        if (again.issues.length > 0) throw new ConfigError(again.issues);
+        return { values: again.values, inItsWords: again.configured.inItsWords };
+      };
       return {
         wantsHelp: false,
         log: logOf(configured.values),
-        issues: [
-          ...configured.issues,
-          ...(spec.operands === undefined ? parsed.operands.map(surplus) : []),
-          ...configured.inItsWords(found),
-        ],
+        issues,
         warnings: [...configured.warnings, ...warnAboutUpstream(configured.values as UpstreamValues)],
         run: async () => {
           try {
-            return await (await spec.load())(values, parsed.operands);
+            return await (await spec.load())(values, parsed.operands, reread);
           } catch (error) {
             // What only the host can tell, such as a list that is not there, is told by its key too.
             if (!(error instanceof ConfigError)) throw error;

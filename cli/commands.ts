@@ -8,6 +8,7 @@ import { checkDoctor, DOCTOR_FLAGS } from "./doctor_flags.ts";
 import { checkExplain, EXPLAIN_FLAGS } from "./explain_flags.ts";
 import { checkInterceptionFlags, INTERCEPTION_FLAGS } from "./interception_flags.ts";
 import { checkRender, CLEANUP_FLAGS, COUNTERS_FLAGS, RENDER_FLAGS } from "./rules_flags.ts";
+import { RELOAD_FLAGS } from "./reload_flags.ts";
 import { checkRun, RUN_FLAGS } from "./run_flags.ts";
 
 /** Every command, in the order of the help. */
@@ -16,9 +17,10 @@ export const COMMANDS: readonly Command[] = [
     name: "run",
     summary: "intercept TCP and UDP and carry them, until a signal ends it",
     about: [
-      "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM, SIGINT or SIGHUP takes the " +
+      "Puts listeners, routes and rules in place and carries what they intercept. SIGTERM or SIGINT takes the " +
       "rules away first, then carries open connections and UDP sessions to their end or to the drain timeout; a " +
       "second signal ends them at once.",
+      "SIGHUP, like `reload`, reads the configuration file, lists and secrets again, for new flows; live ones carry on.",
       "The rules go with the process, however that ends; with --on-proxy-down closed they stay, and drop what they " +
       "would have taken. A list in a file that changes, or an interface that comes and goes, changes them while it runs.",
     ],
@@ -42,6 +44,19 @@ export const COMMANDS: readonly Command[] = [
     ],
     check: checkRun,
     load: async () => (await import("./run.ts")).run,
+  }),
+  command({
+    name: "reload",
+    summary: "have a running proxy read its configuration again, for new flows",
+    about: [
+      "Asks the proxy of this network namespace, which has to be this user's, to read its configuration file, lists, " +
+      "names and secrets again. New flows then leave as they say; live ones carry on as they began. When anything is " +
+      "wrong, nothing changes. Prints what has changed, or everything that is wrong, and exits with 0 or 1.",
+      "Listeners, workers, limits and timeouts need a restart; it says so where one of them has changed.",
+    ],
+    flags: RELOAD_FLAGS,
+    examples: [["", "after a change of the file"], ["--port 7890", "where several proxies run"]],
+    load: async () => (await import("./reload.ts")).reload,
   }),
   command({
     name: "demo",

@@ -17,6 +17,8 @@ const CATEGORY = "pellucid";
 export interface Log extends Disposable {
   /** Writes the event, unless the log's level is above the event's. */
   emit(event: AppEvent): void;
+  /** Lines look otherwise from now on, or others are shown. */
+  change(options: Pick<LogOptions, "format" | "level">): void;
 }
 
 /** Says where and how lines are written. */
@@ -29,6 +31,19 @@ export interface LogOptions {
 
 /** Opens the process's one log; another one must be disposed of before. */
 export function openLog(options: LogOptions): Log {
+  configure(options);
+  const logger = getLogger(CATEGORY);
+  return {
+    emit: (event) => logEvent(logger, event),
+    change: (changed) => {
+      resetSync();
+      configure({ ...options, ...changed });
+    },
+    [Symbol.dispose]: resetSync,
+  };
+}
+
+function configure(options: LogOptions): void {
   const format = options.format === "json" ? formatJson : formatText;
   const toLine = (record: LogRecord) => options.write(format(record));
   configureSync({
@@ -42,11 +57,6 @@ export function openLog(options: LogOptions): Log {
       { category: ["logtape", "meta"], lowestLevel: "fatal", sinks: [] },
     ],
   });
-  const logger = getLogger(CATEGORY);
-  return {
-    emit: (event) => logEvent(logger, event),
-    [Symbol.dispose]: resetSync,
-  };
 }
 
 function logEvent(logger: Logger, event: AppEvent): void {

@@ -12,6 +12,7 @@ export {
   type FlowEnd,
 } from "../dataplane/flow_ring.ts";
 export { type CounterName, COUNTERS } from "../dataplane/stats.ts";
+export { ControlSocket } from "./control_socket.ts";
 export * from "./events.ts";
 export { type Interception } from "./interception.ts";
 export { type Log, type LogOptions, openLog, writeStderrLine } from "./log.ts";
@@ -19,6 +20,6 @@ export { checkedPlan, planFor } from "./plan_for.ts";
 export { type IntentSources, intentSources, resolveIntent } from "./resolve_intent.ts";
 export { explainRuleFailure, requireHost } from "./rule_failure.ts";
 export { choose, chooseInPlace, describeRules } from "./rule_interception.ts";
-export type { ReloadOutcome, TellIssues } from "./reload.ts";
+export { type ReloadOutcome, refuseReload, type TellIssues } from "./reload.ts";
 export { onStopSignals } from "./signals.ts";
 export { StartError, type StartErrorCode } from "./start_error.ts";

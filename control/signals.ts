@@ -1,20 +1,29 @@
 /**
- * The signals that ask us to stop.
+ * The signals that ask us to stop, or to read the configuration again.
  *
  * @module
  */
-const STOP_SIGNALS: readonly Deno.Signal[] = ["SIGTERM", "SIGINT", "SIGHUP"];
+const STOP_SIGNALS: readonly Deno.Signal[] = ["SIGTERM", "SIGINT"];
 
-/** Calls `stop` for every signal that asks us to stop until disposed of; `nth` is 1 for the first one. */
-export function onStopSignals(stop: (nth: number) => void): Disposable {
-  const ignoresHangup = isHangupIgnored(Deno.readTextFileSync("/proc/self/status"));
-  const signals = STOP_SIGNALS.filter((signal) => signal !== "SIGHUP" || !ignoresHangup);
+/**
+ * Calls `stop` for every signal that asks us to stop until disposed of; `nth` is 1 for the first one. SIGHUP is one of
+ * them where there is no `reload`, and when the terminal that we were started from is gone.
+ */
+export function onStopSignals(stop: (nth: number) => void, reload?: () => void): Disposable {
   let received = 0;
-  const listener = () => stop(++received);
-  for (const signal of signals) Deno.addSignalListener(signal, listener);
+  const stopped = () => stop(++received);
+  const listeners: [Deno.Signal, () => void][] = STOP_SIGNALS.map((signal) => [signal, stopped]);
+  if (!isHangupIgnored(Deno.readTextFileSync("/proc/self/status"))) {
+    const hadTerminal = hasTerminal();
+    listeners.push([
+      "SIGHUP",
+      () => reload === undefined || (hadTerminal && !hasTerminal()) ? stopped() : reload(),
+    ]);
+  }
+  for (const [signal, listener] of listeners) Deno.addSignalListener(signal, listener);
   return {
     [Symbol.dispose]: () => {
-      for (const signal of signals) Deno.removeSignalListener(signal, listener);
+      for (const [signal, listener] of listeners) Deno.removeSignalListener(signal, listener);
     },
   };
 }
@@ -25,4 +34,14 @@ export function onStopSignals(stop: (nth: number) => void): Disposable {
  */
 export function isHangupIgnored(status: string): boolean {
   return /^SigIgn:\s*[0-9a-f]*[13579bdf]$/m.test(status);
+}
+
+/** Whether there is a controlling terminal: one that has hung up is none (tty_ioctl(4), TIOCNOTTY). */
+function hasTerminal(): boolean {
+  try {
+    Deno.openSync("/dev/tty").close();
+    return true;
+  } catch {
+    return false;
+  }
 }
