@@ -24,6 +24,7 @@ import {
 } from "../tests/relay_world.ts";
 import { LARGE_PIPE_BYTES } from "./pipe_pool.ts";
 import { type ConnectionEnd, dialFailure } from "../flow/connection_end.ts";
+import type { LiveFlow } from "../flow/mod.ts";
 
 /** Runs one flow: before each wait of the loop the next of `acts`; then time passes until the flow has ended. */
 function play(...acts: ((flow: Flow) => void)[]): { end: ConnectionEnd; afterMs: number; flow: Flow } {
@@ -82,6 +83,20 @@ Deno.test("connection: accepted, finished and reset in one moment is refused", (
     flow.upstream.die(ECONNRESET);
   });
   assertEquals(end, { reason: "refused", side: "upstream" });
+});
+
+Deno.test("connection: an upstream that goes takes its connections with it; one that has ended is in nobody's list", () => {
+  const live = new Set<LiveFlow>();
+  const { end, flow } = play(
+    (flow) => {
+      flow.connection.joins(live);
+      flow.accept();
+    },
+    () => live.forEach((each) => each.endByUpstream()),
+  );
+  assertEquals(end, { reason: "upstream-failed", side: "upstream" });
+  assertEquals([flow.client.socket.closed, flow.upstream.socket.closed], ["reset", "reset"]);
+  assertEquals(live.size, 0);
 });
 
 Deno.test("connection: a destination that never answers is given up in time", () => {

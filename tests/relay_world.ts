@@ -185,6 +185,10 @@ export class Flow {
       case "idle-timeout":
         this.#assertSilentFor(IDLE_TIMEOUT_MS);
         break;
+      case "upstream-failed":
+        // Its upstream's fault, of which neither side of it knew.
+        assertEquals(died, []);
+        break;
       case "half-closed-timeout":
         assert(client.finished || upstream.finished);
         this.#assertSilentFor(HALF_CLOSED_TIMEOUT_MS);

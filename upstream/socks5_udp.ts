@@ -45,7 +45,8 @@ export class Socks5Datagrams implements DatagramUpstream {
     try {
       const server = this.#hop.server as Uint8Array;
       const answer = yield* this.#hop.associate(control, anyOf(server), deadlineMs);
-      if (!("bound" in answer)) return answer;
+      // It was asked for nobody's destination: whatever keeps it from relaying is its own affair.
+      if (!("bound" in answer)) return { ...answer, atUpstream: true };
       const relay = relayOf(this.#environment, this.#hop.label, answer.bound, server);
       if (!(relay instanceof Uint8Array)) return relay;
       this.#probe(control);
