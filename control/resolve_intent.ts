@@ -16,6 +16,7 @@ import {
   type RunConfig,
   type SelectorConfig,
   type SidecarConfig,
+  type SourceMode,
 } from "../config/mod.ts";
 import { type Filter, mergePortRanges } from "../net/mod.ts";
 import {
@@ -39,7 +40,7 @@ export interface IntentSources {
 
 /** What has to be watched so that the intent of `config` stays right. */
 export function intentSources(config: RunConfig): IntentSources {
-  const { from, select, sidecar, source } = config;
+  const { from, select, sidecar } = config;
   const files = [select.destinations, select.sources].flatMap((
     one,
   ) => [...one.includeFiles, ...one.excludeFiles]);
@@ -51,7 +52,10 @@ export function intentSources(config: RunConfig): IntentSources {
     ...sidecar?.excludeInterfaces ?? [],
     ...sidecar?.virtualInterfaces ?? [],
   ];
-  return { files: [...new Set(files)], interfaces: source === "keep" || names.some(isInterfacePattern) };
+  return {
+    files: [...new Set(files)],
+    interfaces: sourceOf(config) === "keep" || names.some(isInterfacePattern),
+  };
 }
 
 /**
@@ -66,6 +70,7 @@ export async function resolveIntent(
   const issues: ConfigIssue[] = [];
   const from = interfacesTaken(config, interfaces, issues);
   const accounts = new AccountIds();
+  const source = sourceOf(config);
   const intent: InterceptIntent = {
     ...DEFAULT_KERNEL_NUMBERS,
     tcp: config.tcp,
@@ -76,14 +81,23 @@ export async function resolveIntent(
     sidecar: config.sidecar && await resolveSidecar(config.sidecar, interfaces, accounts, issues),
     select: await resolveSelectors(config.select, interfaces, accounts, issues),
     port: config.port,
-    source: config.source,
+    source,
     onProxyDown: config.onProxyDown,
-    otherInterfaces: config.source === "keep"
+    otherInterfaces: source === "keep"
       ? interfaces.filter((name) => name !== "lo" && !from.includes(name))
       : [],
   };
   if (issues.length > 0) throw new ConfigError(issues);
   return intent;
+}
+
+/**
+ * Rules for clients' addresses do no harm to connections with ours, and those that keep one are lost without. A pod's
+ * clients have the pod's own address where an upstream is asked.
+ */
+function sourceOf({ source, upstreams, sidecar }: RunConfig): SourceMode {
+  const keeps = upstreams.some((upstream) => upstream.kind === "direct" && upstream.source === "keep");
+  return keeps && sidecar === null ? "keep" : source;
 }
 
 async function resolveSelectors(

@@ -59,6 +59,25 @@ Deno.test("resolveIntent: patterns mean the interfaces there are, less those exc
   assertEquals(kept.otherInterfaces, ["br-b", "docker0"]);
 });
 
+Deno.test("resolveIntent: an upstream that keeps clients' addresses takes the rules for them, but of a pod", async () => {
+  const kept = {
+    kind: "direct",
+    name: "kept",
+    source: "keep",
+    interface: null,
+    mark: 0,
+    dscp: null,
+  } as const;
+  const sources = async (config: RunConfig) => {
+    const changed = { ...config, upstreams: [...config.upstreams, kept] };
+    const { source, otherInterfaces } = await resolveIntent(changed, INTERFACES);
+    return [source, otherInterfaces, intentSources(changed).interfaces];
+  };
+  const others = ["br-b", "br-a", "docker0"];
+  assertEquals(await sources({ ...defaultRunConfig(), from: ["eth0"] }), ["keep", others, true]);
+  assertEquals(await sources(sidecarRunConfig()), ["own", [], false]);
+});
+
 Deno.test("resolveIntent: a pattern that means nothing is refused, since none named means all", async () => {
   assertEquals(await issuesOf({ ...defaultRunConfig(), from: ["wg*"] }), [[
     "--from",

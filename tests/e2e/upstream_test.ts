@@ -263,6 +263,7 @@ for (const mode of ["tproxy", "redirect"] as const satisfies Mode[]) {
           socks5("office", socks.port),
           { kind: "direct", name: "marked", source: null, interface: "wan0", mark: 0x40, dscp: 46 },
           { kind: "block", name: "silent", how: "drop" },
+          { kind: "direct", name: "kept", source: "keep", interface: null, mark: 0, dscp: null },
         ],
         policy: {
           rules: [
@@ -270,6 +271,7 @@ for (const mode of ["tproxy", "redirect"] as const satisfies Mode[]) {
             rule(port(7002), "silent"),
             rule({ interfaces: ["lan1"] }, "office"),
             rule({ dscp: [34] }, "marked"),
+            rule({ destinations: [servers.v4b, servers.v6b] }, "kept"),
           ],
           otherwise: "direct",
           pushDown: false,
@@ -299,6 +301,18 @@ for (const mode of ["tproxy", "redirect"] as const satisfies Mode[]) {
           const other = await lab.host("client").connect({ address, port: echo.port, steps: TALK });
           assertEquals([other.received, socks.requests.length - before], [BYTES, 1]);
           assertEquals((await proxy.flowOf(other)).upstream, "direct");
+        });
+        await context.step(`${family}: with the client's address, where a rule says so`, async () => {
+          const kept = await lab.host("client").connect({
+            address: servers[`${family}b`],
+            port: echo.port,
+            steps: TALK,
+          });
+          assertEquals([kept.outcome, kept.received], ["connected", BYTES]);
+          assertEquals((await proxy.flowOf(kept)).local, kept.local);
+          const own = await lab.host("client").connect({ address, port: echo.port, steps: TALK });
+          assertEquals([own.outcome, own.received], ["connected", BYTES]);
+          assert((await proxy.flowOf(own)).local !== own.local);
         });
         await context.step(`${family}: by codepoint, and with options of its own`, async () => {
           // What the lab's client sends as it is, its host marks.

@@ -34,6 +34,7 @@ const HEADERS = [
   "linux/errqueue.h",
   "linux/netfilter_ipv4.h",
   "linux/netfilter_ipv6/ip6_tables.h",
+  "linux/netlink.h",
   "linux/sockios.h",
 ];
 
