@@ -255,7 +255,21 @@ function* checkGroup(
       };
     }
   }
-  if (check !== null) yield* checkHealthCheck(`${path}.check`, check);
+  if (check === null) return;
+  yield* checkHealthCheck(`${path}.check`, check);
+  const unable = members.find((member) => leadsToDestination(routes.get(member)));
+  if (check.target !== null && unable !== undefined && parseAddress(check.target.host) === undefined) {
+    yield {
+      path: `${path}.check.target`,
+      found: `${JSON.stringify(check.target.host)}, a name`,
+      wanted: `an address, since ${unable} has no server that could resolve it`,
+    };
+  }
+}
+
+/** Whether there is no server on the way, which could be asked for a name. */
+function leadsToDestination(route: ReturnType<Routes["get"]>): boolean {
+  return route?.kind === "direct" || route?.kind === "proxy-protocol" && route.server === null;
 }
 
 function* checkHealthCheck(path: string, check: HealthCheckConfig): Generator<ConfigIssue> {

@@ -78,7 +78,12 @@ Deno.test("checkRunConfig: upstreams and groups that make sense have no issue", 
     { ...SOCKS, name: "v6", server: { host: "2001:db8::1", port: 65_535 }, credentials: withPassword("x") },
     { ...HTTP, name: "open", credentials: withPassword("") },
   );
-  const groups = [GROUP, { ...GROUP, name: "one", members: ["both"], check: null }];
+  const groups = [GROUP, { ...GROUP, name: "one", members: ["both"], check: null }, {
+    ...GROUP,
+    name: "near",
+    members: ["office", "direct"],
+    check: { ...CHECK, target: { host: "192.0.2.1", port: 1 } },
+  }];
   assertEquals(found({ ...upstreams, groups }), []);
   assertEquals(found({ ...withUpstreams(), upstreams: [{ ...DIRECT, name: "direct", mark: 1 }] }), []);
 });
@@ -152,6 +157,11 @@ Deno.test("checkRunConfig: each issue of a group names its key", () => {
     [{ check: { ...CHECK, rise: 0 } }, "group.any.check.rise", "0"],
     [{ check: { ...CHECK, fall: 1.5 } }, "group.any.check.fall", "1.5"],
     [{ check: { ...CHECK, target: { host: "", port: 1 } } }, "group.any.check.target", '""'],
+    [
+      { members: ["office", "direct"], check: { ...CHECK, target: { host: "host.example", port: 1 } } },
+      "group.any.check.target",
+      '"host.example", a name',
+    ],
   ];
   const others = { ...GROUP, name: "others" };
   for (const [change, path, what] of cases) {

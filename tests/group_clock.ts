@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { type Deferred, type Dialogue, type Reactor, type Syscalls, TimerWheel } from "../ffi/mod.ts";
+import { type Deferred, type Dialogue, EMFILE, type Reactor, type Syscalls, TimerWheel } from "../ffi/mod.ts";
 import type { DatagramPath, StreamFailure, StreamOpened } from "../flow/mod.ts";
 import { UpstreamEnvironment } from "../upstream/environment.ts";
-import { destinationFailed, upstreamFailed } from "../upstream/failure.ts";
+import { destinationFailed, socketFailed, upstreamFailed } from "../upstream/failure.ts";
 import type { Member } from "../upstream/group.ts";
 import { healthBytes, type MemberChange } from "../upstream/health_state.ts";
 import type { GroupSettings } from "../upstream/settings.ts";
@@ -20,6 +20,8 @@ export type Behaviour =
   | "fails"
   /** By the destination's. */
   | "refuses"
+  /** By ours: no descriptor is free. */
+  | "lacks"
   /** Until its deadline, then fails. */
   | "hangs";
 
@@ -79,6 +81,8 @@ export class ToldMember implements Member {
         return { fd: this.#world.openDescriptor() };
       case "refuses":
         return destinationFailed("refused", `${this.name}: refused`);
+      case "lacks":
+        return socketFailed(EMFILE, this.name);
       default:
         return upstreamFailed(`${this.name}: ${this.behaviour}`);
     }

@@ -27,8 +27,6 @@ export interface Member {
   readonly timeoutMs: number;
   /** The first server on the way; undefined: there is none but the destination. */
   readonly entry?: Hop | undefined;
-  /** It leads nowhere, and that is no failure. */
-  readonly isBlock?: boolean;
   /** Ends what it does beside flows. */
   close?(): void;
 }

@@ -250,14 +250,38 @@ Deno.test("group, checks: closed, no check comes, one under way is given up, and
   assertEquals(world.changes.map(({ member }) => member), ["m0"]);
 });
 
-Deno.test("group, checks: a way that leads nowhere, or straight from here, has nothing to check", () => {
+Deno.test("group, checks: straight from here, there is nothing to check without a target", () => {
   using world = new GroupClock();
-  const [direct, blocked] = world.members(2) as [ToldMember, ToldMember];
-  const members = [direct, { ...blocked, isBlock: true }];
+  const members = world.members(2);
   makeGroup(world.environment(), groupSettings(2, { check: CHECK }), members);
   assertEquals(world.reactor.timers.size, 0);
   makeGroup(world.environment(), groupSettings(2, { check: TARGET_CHECK }), members);
-  assertEquals(world.reactor.timers.size, 1);
+  assertEquals(world.reactor.timers.size, 2);
+});
+
+Deno.test("group, checks: a lack of descriptors here is nobody's failure", () => {
+  using world = new GroupClock();
+  const { members } = made(world, 1, { check: TARGET_CHECK, fall: 1 });
+  members[0]!.behaviour = "lacks";
+  world.pass(5000);
+  assertGreaterOrEqual(members[0]!.asked, 3);
+  assertEquals(world.changes, []);
+});
+
+Deno.test("group, checks: a worker that takes the place of another goes on where that was", () => {
+  using world = new GroupClock();
+  const { members, settings, group } = made(world, 1, { check: TARGET_CHECK, fall: 1, rise: 2 });
+  members[0]!.behaviour = "fails";
+  world.pass(3000);
+  // A worker that dies closes nothing, and checks no more.
+  group.close!();
+  const again = world.members(1);
+  const next = makeGroup(world.environment(), settings, again);
+  assert(!opens(world, next));
+  assertEquals(again[0]!.asked, 0);
+  world.pass(5000);
+  assert(opens(world, next));
+  assertEquals(world.changes.map(({ isUp }) => isUp), [false, true]);
 });
 
 /** A flow that notes when it was ended. */

@@ -5,7 +5,7 @@
  * @module
  */
 import { AF_INET, type Dialogue, runTask, SOCKADDR_IN6_BYTES, Timer } from "../ffi/mod.ts";
-import type { StreamOpened, StreamTarget } from "../flow/mod.ts";
+import type { StreamFailure, StreamOpened, StreamTarget } from "../flow/mod.ts";
 import { reach } from "./chain.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { serverTarget } from "./hop.ts";
@@ -17,12 +17,12 @@ const JITTER = 0.1;
 /** The first one comes within this, or the interval. */
 const FIRST_MS = 1000;
 
-/** How a check went: undefined is well. */
+/** How a check went. @param failure undefined: well. */
 export type CheckObserver = (failure: string | undefined, tookMs: number) => void;
 
 /** Whether there is anything to check: a way that leads through no server of ours fails by its destinations alone. */
 export function canCheck(member: Member, check: HealthCheckSettings | undefined): boolean {
-  return check !== undefined && !member.isBlock && (check.target !== undefined || member.entry !== undefined);
+  return check !== undefined && (check.target !== undefined || member.entry !== undefined);
 }
 
 /** The checks of one member, one after the other. */
@@ -58,8 +58,11 @@ export class MemberCheck extends Timer {
     const task = runTask(reactor, this.#ask(deadlineMs), (outcome) => {
       isDone = true;
       this.#task = undefined;
-      this.#scheduleNext(reactor.now - startMs);
-      this.#onChecked(outcome.ok ? outcome.value : String(outcome.error), reactor.now - startMs);
+      const tookMs = reactor.now - startMs;
+      this.#scheduleNext(tookMs);
+      if (!outcome.ok) this.#onChecked(String(outcome.error), tookMs);
+      // What this host lacks says nothing of a member.
+      else if (outcome.value?.end.reason !== "limit") this.#onChecked(outcome.value?.detail, tookMs);
     });
     if (!isDone) this.#task = task;
   }
@@ -77,10 +80,10 @@ export class MemberCheck extends Timer {
   }
 
   /** @returns what went wrong, if anything. */
-  *#ask(deadlineMs: number): Dialogue<string | undefined> {
+  *#ask(deadlineMs: number): Dialogue<StreamFailure | undefined> {
     const { reactor, sys } = this.#environment;
     const opened = yield* this.#open(deadlineMs);
-    if ("detail" in opened) return opened.detail;
+    if ("detail" in opened) return opened;
     // Whether it is still watched depends on who has opened it.
     reactor.forget(opened.fd);
     sys.close(opened.fd);

@@ -24,8 +24,8 @@ const LATENCY = 3;
 const DUE_AT = 4;
 /** How often it went down. */
 const DOWNS = 5;
-/** Since when it is as it is. */
-const CHANGED_AT = 6;
+/** When it went down. */
+const DOWN_AT = 6;
 const MEMBER_WORDS = 8;
 
 const UP = 0, DOWN = 1;
@@ -125,11 +125,11 @@ export class HealthState {
     this.#store(member, SUCCESSES, 0);
     const failures = Atomics.add(this.#words, at(member, FAILURES), 1) + 1;
     if (failures < this.#limits.fall || !this.isUp(member)) return false;
-    // Before the verdict: whoever sees that is not to try it at once.
+    // All before the verdict: whoever sees that is not to try it at once.
     this.#store(member, DUE_AT, nowMs + this.#limits.coolDownMs);
     this.#store(member, LATENCY, 0);
+    this.#store(member, DOWN_AT, nowMs);
     if (!this.#change(member, UP, DOWN)) return false;
-    this.#store(member, CHANGED_AT, nowMs);
     Atomics.add(this.#words, at(member, DOWNS), 1);
     return true;
   }
@@ -140,10 +140,8 @@ export class HealthState {
     if (this.isUp(member)) return -1;
     const successes = Atomics.add(this.#words, at(member, SUCCESSES), 1) + 1;
     if (successes < this.#limits.rise || !this.#change(member, DOWN, UP)) return -1;
-    const downMs = nowMs - this.#load(member, CHANGED_AT) | 0;
-    this.#store(member, CHANGED_AT, nowMs);
     this.#store(member, SUCCESSES, 0);
-    return downMs;
+    return Math.max(0, nowMs - this.#load(member, DOWN_AT) | 0);
   }
 
   /** It answered after so long. */

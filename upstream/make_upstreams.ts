@@ -61,7 +61,7 @@ function makeMember(
       return { name, streams: direct, datagrams: direct, timeoutMs: Infinity };
     }
     case "block":
-      return { name, streams: { name, open: blocked }, datagrams: undefined, timeoutMs: 0, isBlock: true };
+      return { name, streams: { name, open: blocked }, datagrams: undefined, timeoutMs: 0 };
     case "chain": {
       const hops = settings.hops.map((index) => makeHop(environment, all[index]!));
       const streams = new HopStreams(environment, name, hops);
