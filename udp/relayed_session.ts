@@ -244,7 +244,9 @@ export class RelayedSession extends Session implements LiveFlow {
   /** There is no path. */
   #fail(end: ConnectionEnd, detail: string): void {
     const { failedUpstreams, reactor, undelivered, client } = this.context;
-    failedUpstreams.add(this.#upstream, end, reactor.now);
+    // Not the upstream's fault, and mended by one session less.
+    const isShortage = end.reason === "limit";
+    if (!isShortage) failedUpstreams.add(this.#upstream, end, reactor.now);
     const errno = refusalErrno(end);
     for (const { destination, payload } of this.#waiting.drain()) {
       writeEndpoint(this, client.words, 0);
@@ -253,6 +255,7 @@ export class RelayedSession extends Session implements LiveFlow {
     }
     this.#count(detail);
     this.end(end);
+    if (isShortage) this.owner.onShortage();
   }
 
   #endIfBroken(): void {

@@ -69,6 +69,8 @@ export type OpenRoute = DirectRoute | UpstreamRoute;
 export interface SessionOwner {
   /** The session's socket, which it sends to destinations by, is bound to what `context.address` says. */
   onSessionSocket(session: Session): void;
+  /** A session could not be begun, and has ended, for want of a descriptor or memory. */
+  onShortage(): void;
   /** A session has ended, and gives back what it counted for. */
   onSessionEnd(session: Session): void;
 }

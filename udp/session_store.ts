@@ -117,6 +117,14 @@ export class SessionStore implements SessionOwner, PortHolder {
     }
   }
 
+  onShortage(): void {
+    this.#context.count("udpRefusedFds");
+    this.#context.flushOutboxes();
+    if (this.#evict(this.#all, "udpEvictedFds")) {
+      this.#context.warn("udp-fds-exhausted", "no path by an upstream: the oldest idle session goes");
+    }
+  }
+
   onSessionEnd(session: Session): void {
     const holders = this.#holders(session.isV4), port = portOf(session.familyPort);
     if (session.fd >= 0 && holders[port] === session.fd + 1) holders[port] = 0;

@@ -44,6 +44,7 @@ for (const family of [4, 6] as const) {
       texts: ["one", "two"],
       answers: [`answer ${at(remote, 30_008)}`],
     });
+    assertEquals(report.shortage, [[`${at(client, 20_350)} limit`], 1, 1, 0]);
     assertEquals(report.noInterface, [1, 0]);
   });
 }
