@@ -1,5 +1,6 @@
 /**
- * Benchmarks: `./dev bench tcp`, `./dev bench udp`, `./dev bench rules`, or `deno run -A bench/main.ts tcp --help`.
+ * Benchmarks: `./dev bench tcp`, `./dev bench udp`, `./dev bench rules`, `./dev bench policy`, or
+ * `deno run -A bench/main.ts tcp --help`.
  *
  * Runs in throw-away network namespaces, without root. A Markdown table goes to standard output, progress to standard
  * error, every single sample to bench/results/. What each figure means is said in tcp_measures.ts and udp_measures.ts,
@@ -35,6 +36,11 @@ async function main(args: string[]): Promise<number> {
   if (positionals[0] === "rules" && positionals.length === 1 && values.help !== true) {
     const { benchRules, FULL, QUICK } = await import("./rules.ts");
     console.log(await benchRules(values.quick === true ? QUICK : FULL));
+    return 0;
+  }
+  if (positionals[0] === "policy" && positionals.length === 1 && values.help !== true) {
+    const { benchPolicy, FULL, QUICK } = await import("./policy.ts");
+    console.log(benchPolicy(values.quick === true ? QUICK : FULL));
     return 0;
   }
   const suite = SUITES.find(({ name }) => name === positionals[0]);
@@ -101,7 +107,7 @@ function renderUsage(suite: Suite | undefined): string {
   const listed = (names: (suite: Suite) => readonly string[]) =>
     suites.map((one) => `    ${one.name}: ${names(one).join(", ")}`).join("\n");
   return `usage: bench ${suites.map(({ name }) => name).join("|")} [options]
-       bench rules [--quick]
+       bench rules|policy [--quick]
 
   --only MEASURE,…         of
 ${listed(({ measures }) => measures.map(({ name }) => name))}

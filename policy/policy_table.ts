@@ -7,7 +7,8 @@
  *
  * @module
  */
-import { ANY, find, findWide, GROUP, HEADER, names } from "./layout.ts";
+import { ANY, GROUP, HEADER, ROUTE_BITS } from "./layout.ts";
+import { find } from "./range_table.ts";
 import { NONE } from "./ranges.ts";
 
 /** What is asked of a flow beside its endpoints, at most once each, and only where a rule depends on it. */
@@ -22,6 +23,7 @@ export interface AskedFacts {
 
 /** AF_INET6 of Linux, on every architecture. */
 const AF_INET6 = 10;
+const ROUTE_MASK = (1 << ROUTE_BITS) - 1;
 const FACTS = 3;
 const NOT_ASKED = -2;
 /** What is found out about the facts of a group, where no further one has to be asked. */
@@ -30,7 +32,6 @@ const HOLDS = -1, FAILS = -2;
 /** The compiled policy, for one worker. */
 export class PolicyTable {
   readonly #table: Uint32Array;
-  readonly #routes: Uint8Array;
   readonly #groupsAt: number;
   readonly #groupsEnd: number;
   /** Groups whose rule depends on facts, and that rule, while a flow is looked up. */
@@ -40,12 +41,11 @@ export class PolicyTable {
 
   /** @param memory what `compilePolicy` gave; it is only read. */
   constructor(memory: SharedArrayBuffer) {
-    const [groupsAt, routesAt] = new Uint32Array(memory, 0, HEADER.words);
-    this.#groupsAt = groupsAt!;
-    this.#groupsEnd = routesAt!;
-    this.#table = new Uint32Array(memory, 0, routesAt!);
-    this.#routes = new Uint8Array(memory, 4 * routesAt!);
-    this.#waiting = new Uint32Array(2 * (routesAt! - groupsAt!) / GROUP.words);
+    const table = new Uint32Array(memory);
+    this.#table = table;
+    this.#groupsAt = table[HEADER.groups]!;
+    this.#groupsEnd = table[HEADER.end]!;
+    this.#waiting = new Uint32Array(2 * (this.#groupsEnd - this.#groupsAt) / GROUP.words);
   }
 
   /**
@@ -62,12 +62,23 @@ export class PolicyTable {
     destinationAt: number,
     facts: AskedFacts,
   ): number {
-    const rule = this.ruleOf(network, words, clientAt, destinationAt, facts);
-    return rule < 0 ? -1 : this.#routes[rule]!;
+    const rule = this.#find(network, words, clientAt, destinationAt, facts);
+    return rule === NONE ? -1 : rule & ROUTE_MASK;
   }
 
   /** The rule itself, counted from 0; -1: none. */
   ruleOf(
+    network: number,
+    words: Int32Array,
+    clientAt: number,
+    destinationAt: number,
+    facts: AskedFacts,
+  ): number {
+    const rule = this.#find(network, words, clientAt, destinationAt, facts);
+    return rule === NONE ? -1 : rule >> ROUTE_BITS;
+  }
+
+  #find(
     network: number,
     words: Int32Array,
     clientAt: number,
@@ -96,8 +107,7 @@ export class PolicyTable {
         this.#waiting[waiting++] = rule;
       }
     }
-    if (waiting > 0) best = this.#decide(waiting, best, facts);
-    return best === NONE ? -1 : best;
+    return waiting === 0 ? best : this.#decide(waiting, best, facts);
   }
 
   /** Asks what has to be asked. @param waiting entries of `#waiting` that are filled. */
@@ -130,7 +140,7 @@ export class PolicyTable {
       const filter = this.#table[group + GROUP.facts + fact]!, known = this.#known[fact]!;
       if (filter === ANY) continue;
       if (known === NOT_ASKED) unknown = fact;
-      else if (known < 0 || find(this.#table, filter, known) === NONE) return FAILS;
+      else if (known < 0 || !names(this.#table, filter, known)) return FAILS;
     }
     return unknown;
   }
@@ -151,11 +161,11 @@ function portAt(words: Int32Array, at: number): number {
 function valueAt(table: Uint32Array, table4: number, words: Int32Array, at: number): number {
   if ((words[at]! & 0xff) !== AF_INET6) {
     const place = table[table4]!;
-    return place === ANY ? 0 : find(table, place, toHostOrder(words[at + 1]!));
+    return place === ANY ? 0 : find(table, place, toHostOrder(words[at + 1]!), 0, 0, 0);
   }
   const place = table[table4 + 1]!;
   if (place === ANY) return 0;
-  return findWide(
+  return find(
     table,
     place,
     toHostOrder(words[at + 2]!),
@@ -186,4 +196,9 @@ function ask(facts: AskedFacts, fact: number): number {
     default:
       return facts.uid();
   }
+}
+
+/** Whether a filter names a number. */
+function names(table: Uint32Array, filter: number, number: number): boolean {
+  return filter === ANY || find(table, filter, number, 0, 0, 0) !== NONE;
 }

@@ -1,6 +1,14 @@
 import fc from "fast-check";
 import { encodeSockaddr } from "../ffi/mod.ts";
-import { type Endpoint, parseAddress, parsePrefix, prefixContains } from "../net/mod.ts";
+import {
+  addressFromBytes,
+  type Endpoint,
+  type IpAddress,
+  parseAddress,
+  parseAddressBytes,
+  parsePrefix,
+  prefixContains,
+} from "../net/mod.ts";
 import { assertEquals, assertThrows } from "../tests/assert.ts";
 import { type AskedFacts, compilePolicy, type PolicyRule, PolicyTable } from "./mod.ts";
 
@@ -156,6 +164,55 @@ Deno.test("PolicyTable: decides, and asks for, what a reading of the rules in or
     { numRuns: 3_000 },
   );
 });
+
+Deno.test("PolicyTable: hundreds of prefixes, some of them crowded together, at all their edges", () => {
+  const random = xorshift(0x2545_f491);
+  for (const family of [4, 6] as const) {
+    for (let turn = 0; turn < 4; turn++) {
+      const texts = Array.from({ length: 200 }, (_, i) => {
+        const bytes = new Uint8Array(family === 4 ? 4 : 16);
+        // A third anywhere, a third in one corner, a third apart in the last bits alone.
+        const random16 = () => random() & 0xffff;
+        const free = i % 3 === 0 ? bytes.length : i % 3 === 1 ? bytes.length / 2 : 1;
+        for (let at = bytes.length - free; at < bytes.length; at++) bytes[at] = random16();
+        const bits = 8 * bytes.length;
+        return parsePrefix(`${addressFromBytes(bytes).text}/${bits - random() % (turn < 2 ? 8 * free : 9)}`)!
+          .text;
+      });
+      const rules = texts.map((text, i): PolicyRule => ({ ...ANYTHING, destinations: [text], to: i % 255 }));
+      const table = new PolicyTable(compilePolicy(rules));
+      const wanted = new Map(texts.map((text) => [text, parsePrefix(text)!]));
+      for (const text of texts) {
+        for (const address of edgesOf(text)) {
+          const rule = texts.findIndex((one) => prefixContains(wanted.get(one)!, address));
+          const client = here(family === 4 ? "192.0.2.1" : "2001:db8::1", 1);
+          const found = decide(table, { ...FLOW, client, destination: { address, port: 1 } });
+          assertEquals(found.rule, rule, `${address.text} in ${turn}`);
+        }
+      }
+    }
+  }
+});
+
+/** First and last address of a prefix, and those beside it. */
+function edgesOf(text: string): IpAddress[] {
+  const [address, length] = text.split("/");
+  const bytes = parseAddressBytes(address!)!, bits = BigInt(8 * bytes.length);
+  const first = bytes.reduce((sum, byte) => sum << 8n | BigInt(byte), 0n);
+  const last = first | (1n << bits - BigInt(length!)) - 1n;
+  return [first - 1n, first, last, last + 1n].filter((at) => at >= 0n && at < 1n << bits).map((at) =>
+    addressFromBytes(bytes.map((_, i) => Number(at >> BigInt(8 * (bytes.length - 1 - i)) & 0xffn)))
+  );
+}
+
+function xorshift(state: number): () => number {
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+}
 
 const here = (address: string, port: number): Endpoint => ({ address: parseAddress(address)!, port });
 const FLOW: SomeFlow = {

@@ -9,7 +9,7 @@
 import { maskOf } from "./prefix_reader.ts";
 
 /** The value of ranges that nothing was said of; more than any other. */
-export const NONE = 0xffff_ffff;
+export const NONE = 0x7fff_ffff;
 
 /** Words of a number: ports, ids and IPv4 addresses have one, IPv6 addresses four, the highest first. */
 export type Width = 1 | 4;
@@ -56,7 +56,12 @@ export class PrefixRows {
     this.#values = new Uint32Array(LEAST_ROWS);
   }
 
-  /** @param words the address, host bits clear. */
+  /**
+   * Adds a prefix.
+   *
+   * @param words the address, host bits clear.
+   * @param value no lower than the one before.
+   */
   add(words: Uint32Array, length: number, value: number): void {
     const { width } = this, row = this.#count;
     if (row === this.#values.length) this.#grow();
@@ -68,43 +73,41 @@ export class PrefixRows {
 
   /** Where each address has the lowest value of all prefixes that hold it. */
   toRanges(): Ranges {
-    const { width } = this, words = this.#words;
+    const { width } = this, words = this.#words, order = this.#inOrder();
     const ranges = new Ranges(width, 2 * this.#count);
-    // The open prefixes, the innermost last: their last addresses and what is lowest of them and those around.
-    const lasts: Uint32Array[] = [], lowest: number[] = [];
-    const following = new Uint32Array(width);
+    // The open prefixes, the innermost last: their last addresses, and what is lowest of them and those around.
+    const lasts = new Uint32Array(MOST_OPEN * width), lowest = new Uint32Array(MOST_OPEN);
+    let open = 0;
     const close = () => {
-      lowest.pop();
-      if (increment(lasts.pop()!, following)) ranges.begin(following, 0, lowest.at(-1) ?? NONE);
+      open--;
+      const at = open * width;
+      if (increment(width, lasts, at)) ranges.begin(lasts, at, open === 0 ? NONE : lowest[open - 1]!);
     };
-    for (const row of this.#inOrder()) {
-      const at = row * width;
-      while (lasts.length > 0 && compare(width, lasts.at(-1)!, 0, words, at) < 0) close();
-      const value = this.#values[row]!;
-      if (value >= (lowest.at(-1) ?? NONE)) continue;
+    for (let i = 0; i < order.length; i++) {
+      const row = order[i]!, at = row * width, value = this.#values[row]!;
+      while (open > 0 && compare(width, lasts, (open - 1) * width, words, at) < 0) close();
+      if (open > 0 && value >= lowest[open - 1]!) continue;
       ranges.begin(words, at, value);
-      lasts.push(lastOf(words.subarray(at, at + width), this.#lengths[row]!));
-      lowest.push(value);
+      for (let word = 0, fixed = this.#lengths[row]!; word < width; word++, fixed -= 32) {
+        lasts[open * width + word] = words[at + word]! | ~maskOf(fixed);
+      }
+      lowest[open++] = value;
     }
-    while (lasts.length > 0) close();
+    while (open > 0) close();
     return ranges;
   }
 
-  /** Rows by address, then by length, then as they were added: by the byte, from the lowest. */
+  /** Rows by address, then by length, then as they were added: by one byte after the other, from the lowest. */
   #inOrder(): Uint32Array {
-    const { width } = this, words = this.#words, lengths = this.#lengths, count = this.#count;
-    let order = Uint32Array.from({ length: count }, (_, row) => row), next = new Uint32Array(count);
-    const ends = new Uint32Array(256);
-    for (let digit = 0; digit <= 4 * width; digit++) {
-      const word = width - 1 - (digit - 1 >> 2), shift = 8 * (digit - 1 & 3);
-      const digitOf = (row: number) =>
-        digit === 0 ? lengths[row]! : words[row * width + word]! >>> shift & 0xff;
-      ends.fill(0);
-      for (let row = 0; row < count; row++) ends[digitOf(row)]!++;
-      if (count === 0 || ends[digitOf(0)] === count) continue;
-      for (let i = 1; i < 256; i++) ends[i]! += ends[i - 1]!;
-      for (let i = count - 1; i >= 0; i--) next[--ends[digitOf(order[i]!)]!] = order[i]!;
-      [order, next] = [next, order];
+    const { width } = this, words = this.#words, count = this.#count;
+    let order = new Uint32Array(count), next = new Uint32Array(count);
+    for (let row = 0; row < count; row++) order[row] = row;
+    const sortBy = (column: Uint8Array | Uint32Array, stride: number, offset: number, shift: number) => {
+      if (sortByByte(order, next, column, stride, offset, shift)) [order, next] = [next, order];
+    };
+    sortBy(this.#lengths, 1, 0, 0);
+    for (let word = width - 1; word >= 0; word--) {
+      for (let shift = 0; shift < 32; shift += 8) sortBy(words, width, word, shift);
     }
     return order;
   }
@@ -118,6 +121,8 @@ export class PrefixRows {
 }
 
 const LEAST_ROWS = 4;
+/** One of each length, 0 to 128. */
+const MOST_OPEN = 129;
 
 /** Where each of these numbers has value 0; they may overlap, and be in any order. */
 export function rangesOfNumbers(given: readonly { readonly first: number; readonly last: number }[]): Ranges {
@@ -150,19 +155,33 @@ function compare(width: Width, a: Uint32Array, aAt: number, b: Uint32Array, bAt:
   return 0;
 }
 
-/** Writes the number after this one. @returns whether there is one. */
-function increment(number: Uint32Array, into: Uint32Array): boolean {
-  into.set(number);
-  for (let i = into.length - 1; i >= 0; i--) {
-    into[i]!++;
-    if (into[i] !== 0) return true;
+/** Adds one. @returns whether there is such a number. */
+function increment(width: Width, number: Uint32Array, at: number): boolean {
+  for (let i = at + width - 1; i >= at; i--) {
+    number[i]!++;
+    if (number[i] !== 0) return true;
   }
   return false;
 }
 
-/** The last address of a prefix. */
-function lastOf(words: Uint32Array, length: number): Uint32Array {
-  return words.map((word, i) => word | ~maskOf(length - 32 * i));
+/** @returns whether the sorted rows are in `next`; otherwise all have the same byte. */
+function sortByByte(
+  order: Uint32Array,
+  next: Uint32Array,
+  column: Uint8Array | Uint32Array,
+  stride: number,
+  offset: number,
+  shift: number,
+): boolean {
+  const count = order.length, ends = new Uint32Array(256);
+  for (let row = 0, at = offset; row < count; row++, at += stride) ends[column[at]! >>> shift & 0xff]!++;
+  if (count === 0 || ends[column[offset]! >>> shift & 0xff] === count) return false;
+  for (let i = 1; i < 256; i++) ends[i]! += ends[i - 1]!;
+  for (let i = count - 1; i >= 0; i--) {
+    const row = order[i]!;
+    next[--ends[column[row * stride + offset]! >>> shift & 0xff]!] = row;
+  }
+  return true;
 }
 
 function grown<Column extends Uint8Array | Uint32Array>(from: Column, into: Column): Column {
