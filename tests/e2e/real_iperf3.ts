@@ -13,7 +13,7 @@ const PORT = 5201;
 const RATE = "5M";
 const DATAGRAMS = 300;
 const DATAGRAM_BYTES = 1_200;
-const STREAM_BYTES = 20_000_000;
+const STREAM_BYTES = 10_000_000;
 /** Slow enough that no relay on the way holds much of it. */
 const STREAM_RATE = "200M";
 

@@ -86,7 +86,7 @@ listen passing
 `;
 }
 
-/** One process: a worker would try to become another user, of which the lab has none. */
+/** One process, which stays who it is: the lab has one user, and no groups to be taken. */
 function nginxConfiguration(folder: string): string {
   const told =
     "$proxy_protocol_addr $proxy_protocol_port $proxy_protocol_server_addr $proxy_protocol_server_port";
@@ -97,6 +97,7 @@ function nginxConfiguration(folder: string): string {
   return `load_module ${NGINX_STREAM_MODULE};
 daemon off;
 master_process off;
+user root;
 pid ${folder}/nginx.pid;
 events {}
 http {

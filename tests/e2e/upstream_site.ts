@@ -7,14 +7,7 @@
 import { assert, assertEquals } from "../assert.ts";
 import { createHash } from "node:crypto";
 import { formatEndpoint, parseAddress } from "../../net/mod.ts";
-import {
-  GATEWAY_LAB,
-  gatewayLab,
-  type HttpAnswer,
-  type Lab,
-  type LabHost,
-  seededSha256,
-} from "../lab/mod.ts";
+import { gatewayLab, type HttpAnswer, type Lab, type LabHost, seededSha256 } from "../lab/mod.ts";
 import { type LoggedEvent, ProxyRun } from "./proxy_run.ts";
 
 /** What is fetched and sent at one go. */
