@@ -55,7 +55,10 @@ export class HttpHop implements Hop {
   #judge(status: number): StreamFailure | undefined {
     if (status >= 200 && status < 300) return undefined;
     const detail = `${this.label}: answered ${status}`;
-    if (status === 407) return authFailed(`${detail}: username or password refused, or wanted`);
+    // 401 is what tinyproxy says of a wrong password, and 407 only where there is none.
+    if (status === 407 || status === 401) {
+      return authFailed(`${detail}: username or password refused, or wanted`);
+    }
     const reason = SAYS_OF_DESTINATION[status];
     return reason === undefined ? upstreamFailed(detail) : destinationFailed(reason, detail);
   }

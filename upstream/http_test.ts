@@ -105,6 +105,7 @@ Deno.test("http: whatever the pieces, heads are read to their end and what follo
 Deno.test("http: every status has its meaning", () => {
   using stream = new ScriptedStream();
   const meanings = new Map<number, [string, boolean]>([
+    [401, ["upstream-auth", true]],
     [403, ["denied", false]],
     [407, ["upstream-auth", true]],
     [500, ["upstream-failed", false]],
