@@ -75,9 +75,7 @@ export class RulePlanner {
     if (!this.#isSettled(sources.files)) return undefined;
     if (!retries && this.#tried !== undefined && areSame(sources, this.#tried)) return undefined;
     this.#tried = sources;
-    const emptied = sources.empty.filter((path) =>
-      !this.#emptyAtStart.includes(path) && !this.#accepted.empty.includes(path)
-    );
+    const emptied = sources.empty.filter((path) => !this.#emptyAtStart.includes(path));
     if (emptied.length > 0) {
       throw new Error(
         `${emptied.join(", ")} is empty now; a line with # alone stands for a list that is to be`,
