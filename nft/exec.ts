@@ -66,7 +66,7 @@ const OUTPUT_GRACE_MS = 500;
 
 /**
  * Runs its arguments until they end, or until its own input does: so a command that reads nothing does not outlive
- * us when we are killed. A signal that a terminal sends to all of a process's children is not its end.
+ * us when we are killed. A signal that a service manager sends to all of a process's children is not its end.
  */
 const UNTIL_INPUT_ENDS = [
   "sh",
@@ -129,7 +129,7 @@ export class HostExec implements Exec {
   hasStarted(pid: number): boolean {
     if (this.#children.has(pid)) return true;
     try {
-      // Each child leads a process group, which what it starts belongs to: the third field after the name.
+      // What a child starts belongs to its process group: the third field after the name.
       const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
       return this.#children.has(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]));
     } catch {
@@ -146,7 +146,8 @@ export class HostExec implements Exec {
       stdin,
       stdout: "piped",
       stderr: "piped",
-      // In a process group of its own, which is killed as a whole: what it started would go on in its place.
+      // Leads a session and a process group, which is killed as a whole: what it started would go on in its place. So
+      // a terminal does not reach it.
       detached: true,
     }).spawn();
     this.#children.add(child.pid);
@@ -301,14 +302,14 @@ class HostSession implements ExecSession {
   ): Promise<Reply> {
     this.#stdout = this.#stderr = "";
     const reply = (): Reply => ({ stdout: this.#stdout, stderr: this.#stderr });
-    try {
-      await this.#stdin.write(new TextEncoder().encode(`${line}\n`));
-    } catch {
-      // The other end is gone: `ended` says how.
-      return reply();
-    }
     let isOver = false;
     const answered = async () => {
+      try {
+        await this.#stdin.write(new TextEncoder().encode(`${line}\n`));
+      } catch {
+        // The other end is gone: `ended` says how.
+        return;
+      }
       while (!isOver && !this.#hasEnded && !isComplete(reply())) await this.#changed.promise;
     };
     await within(timeoutMs, answered());
@@ -317,8 +318,8 @@ class HostSession implements ExecSession {
   }
 
   async close(): Promise<void> {
-    // Fails when the command ended first, which is what is wanted.
-    await this.#stdin.close().catch(() => {});
+    // Fails when the command ended first, which is what is wanted; waits for a line that the command does not read.
+    this.#stdin.close().catch(() => {});
     if (await within(CLOSE_TIMEOUT_MS, this.ended) === undefined) killIfRunning(this.#child);
     await this.ended;
     await within(OUTPUT_GRACE_MS, Promise.all(this.#output.map(({ ended }) => ended)));

@@ -44,6 +44,14 @@ Deno.test("exec: a process that keeps a command's output open does not keep us",
   assert(await timed(() => Promise.all([session.close(), watch.close()])) < 4_500);
 });
 
+Deno.test("exec: a session that does not read what it is told does not keep us", async () => {
+  const session = new HostExec().open(["sleep", "6"]);
+  const line = "x".repeat(1 << 20);
+  assert(await timed(() => session.exchange(line, () => false, 300)) < 1_000);
+  assert(await timed(() => session.close()) < 3_000);
+  assertEquals(await session.ended, "SIGKILL");
+});
+
 Deno.test("exec: a watch ends with its command, whoever else has its output", async () => {
   const lines: string[] = [];
   const watch = new HostExec().watch(

@@ -8,8 +8,8 @@
 import type { Exec, ExecSession } from "./exec.ts";
 
 /**
- * The signals a terminal or service manager sends to all of a process's children must not take the rules away while
- * we are still draining; ignored signals stay ignored across exec. The child cannot outlive us anyway.
+ * The signals that a service manager sends to all of a process's children must not take the rules away while we are
+ * still draining; ignored signals stay ignored across exec. The child cannot outlive us anyway.
  *
  * nft appends what it was told to $HOME/.nft.history when it ends, which may be megabytes of addresses.
  *
