@@ -4,7 +4,10 @@
  * @module
  */
 
-/** Calls come in this order, each at most once; `revert` may come at any point and after any failure. */
+/**
+ * Calls come in this order, each at most once; `revert` may come at any point and after any failure, and again when it
+ * has failed.
+ */
 export interface Interception {
   /** One line for people: what is intercepted, and by whose rules. */
   readonly summary: string;

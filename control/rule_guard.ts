@@ -161,7 +161,8 @@ export class RuleGuard {
     if (retries) this.#replanAt = Infinity;
     try {
       const change = await planner.readChange(retries);
-      if (change !== undefined && !this.#isClosed) {
+      // To read large lists takes a while.
+      if (change !== undefined && !this.#isDraining && !this.#isClosed) {
         await rules.replace(change.plan);
         planner.accept(change);
         emit({ event: "rules-replaced", message: change.why });

@@ -79,6 +79,30 @@ Deno.test("guard: what is lost during a look has not been put back by it", async
   assertEquals(events, ["rules-lost", "rules-restored"]);
 });
 
+Deno.test("guard: a change that is read when draining begins is not put in place", async () => {
+  let read = false;
+  let replaced = false;
+  const rules = new QuietRules();
+  rules.replace = () => {
+    replaced = true;
+    return Promise.resolve();
+  };
+  const planner = new class extends RulePlanner {
+    override async readChange() {
+      const plan = await this.plan();
+      guard.enterDrain();
+      read = true;
+      return { plan, why: "lists", sources: { files: "", interfaces: "", empty: [] } };
+    }
+  }({ ...defaultRunConfig(), from: ["lan0"] });
+  const { intent: { routeTable } } = await planner.plan();
+  const exec = new FakeExec();
+  const guard = new RuleGuard({ rules, planner, exec, emit: () => {}, routeTable, isTold: true });
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await guard.close();
+  assertEquals([read, replaced], [true, false]);
+});
+
 Deno.test("guard: a change that could not be put in place is tried again, and warned of once", async () => {
   const list = await Deno.makeTempFile({ prefix: "pellucid-list-" });
   try {
