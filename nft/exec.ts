@@ -52,6 +52,8 @@ export interface ExecSession {
   exchange(line: string, isComplete: (reply: Reply) => boolean, timeoutMs?: number): Promise<Reply>;
   /** Resolves with how the command ended. */
   readonly ended: Promise<string>;
+  /** From now on it does not keep this process from ending. */
+  unref?(): void;
   /** Ends its input and waits; kills it when that does not help. */
   close(): Promise<void>;
 }
@@ -317,7 +319,12 @@ class HostSession implements ExecSession {
     return reply();
   }
 
+  unref(): void {
+    this.#child.unref();
+  }
+
   async close(): Promise<void> {
+    this.#child.ref();
     // Fails when the command ended first, which is what is wanted; waits for a line that the command does not read.
     this.#stdin.close().catch(() => {});
     if (await within(CLOSE_TIMEOUT_MS, this.ended) === undefined) killIfRunning(this.#child);

@@ -3,8 +3,7 @@ import { HostExec } from "./exec.ts";
 import { isLiving, ownProcess } from "./living_process.ts";
 
 /** Says the name of a child that ends with its first second, and becomes a program that never waits for it. */
-const NEGLIGENT =
-  'sleep 1 & echo "$!/$(sed "s/.*) //" "/proc/$!/stat" | cut -d " " -f 20)"; exec sleep 10';
+const NEGLIGENT = 'sleep 1 & echo "$!/$(sed "s/.*) //" "/proc/$!/stat" | cut -d " " -f 20)"; exec sleep 10';
 
 Deno.test("isLiving: this process, and no other of its number", async () => {
   const exec = new HostExec();

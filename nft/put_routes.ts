@@ -10,7 +10,7 @@ import type { Exec } from "./exec.ts";
 import type { Plan } from "./plan.ts";
 import { renderIpRule, renderLocalRoute, type RouteCommand } from "./render_route.ts";
 import { ipRuleKey, type RouteEntry, routeKey } from "./route_listing.ts";
-import { RuleApplyError } from "./rule_apply_error.ts";
+import { isRuleApplyError, RuleApplyError } from "./rule_apply_error.ts";
 import { readPlanEntries } from "./verify.ts";
 
 /** Commands that take back what was done, in the order in which it was done. */
@@ -48,7 +48,14 @@ export async function removeOtherRoutes(plan: Plan, exec: Exec, undo: Undo = [])
 /** Removes every route and routing rule of ours in the plan's table. @returns what was said against it. */
 export async function removeRoutes(plan: Plan, exec: Exec): Promise<string[]> {
   const problems: string[] = [];
-  for (const entry of await readPlanEntries(plan, exec)) {
+  let entries: RouteEntry[] = [];
+  try {
+    entries = await readPlanEntries(plan, exec);
+  } catch (error) {
+    if (!isRuleApplyError(error)) throw error;
+    problems.push(error.message);
+  }
+  for (const entry of entries) {
     const result = await exec.run(entry.remove);
     if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);
   }
