@@ -111,7 +111,7 @@ labTest(
       await eventually(
         `${address} is bound`,
         async () => (await here.output(["ss", "-Haun"])).includes(`:${port} `),
-        5_000,
+        15_000,
       );
       assertEquals(await failedStart(here, [...FROM_LAN, "--workers", "3"]), {
         code: "port-taken",
