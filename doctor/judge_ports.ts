@@ -34,7 +34,7 @@ function judgeListeners(facts: HostFacts, subject: Subject): Finding[] {
   const all = [...wanted.tcp, ...wanted.udp].map(formatPortRange).join(", ");
   if (taken.length === 0) return [fine("ports.ours", `ports ${all} are free`)];
   const text = { found: `taken: ${taken.map(describe).join("; ")}` };
-  if (ourTables(facts.firewall).some(({ isHeld }) => isHeld)) {
+  if (ourTables(facts.firewall, facts.livingHolders).some(({ isHeld }) => isHeld)) {
     return [finding("info", "ports.ours", {
       ...text,
       breaks: "a second start; rules of a running proxy are in place, which is most likely who has them",

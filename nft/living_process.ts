@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Exec } from "./exec.ts";
+import type { ExecResult } from "./exec.ts";
 
 /** This process's name. */
 export function ownProcess(): string {
@@ -16,7 +16,10 @@ export function ownProcess(): string {
  * so the host sees what runs in a container. A container does not see its siblings, and must not take one that was
  * there before it for living, or none would start again.
  */
-export async function isLiving(process: string, exec: Exec): Promise<boolean> {
+export async function isLiving(
+  process: string,
+  exec: { run(argv: readonly string[]): Promise<ExecResult> },
+): Promise<boolean> {
   const [pid, start] = process.split("/");
   const isRunning = async (path: string) => {
     const stat = await exec.run(["cat", path]);
