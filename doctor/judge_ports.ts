@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { portFlag } from "../control/listener_ports.ts";
 import { formatPortRange, mergePortRanges, type PortRange } from "../net/mod.ts";
 import { type Finding, finding, fine } from "./findings.ts";
 import { ourTables } from "./ourselves.ts";
@@ -45,7 +46,9 @@ function judgeListeners(facts: HostFacts, subject: Subject): Finding[] {
   return [finding("error", "ports.ours", {
     ...text,
     breaks: "the start: `port-taken`",
-    mend: `pellucid run --port N, or stop who has it: ${tool} 'sport = :${taken[0]!.port}'`,
+    mend: `pellucid run ${
+      portFlag(subject.config, taken[0]!.port)
+    } N, or stop who has it: ${tool} 'sport = :${taken[0]!.port}'`,
   })];
 }
 
