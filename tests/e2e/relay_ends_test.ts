@@ -126,7 +126,8 @@ const CASES: readonly Case[] = [
     name: "the client resets while the server is sending and the client does not read",
     server: { kind: "source", bytes: 20 * STREAM, seed: 1 },
     reading: "on-step",
-    steps: [{ do: "sleep", ms: 300 }, { do: "reset" }],
+    // Long enough for all connections at once to be dialled, and for some bytes.
+    steps: [{ do: "sleep", ms: 1_500 }, { do: "reset" }],
     clientSees: "open",
     serverSees: "reset",
     bytesUp: 0,
