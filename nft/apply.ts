@@ -2,9 +2,9 @@
  * Applies a plan, keeps it or changes it while it is in place, and takes it away again.
  *
  * Goals: after a failure nothing of it is left, and rules that are to outlive every process are as they were, or
- * replaced by others that are; a predecessor that was killed is no obstacle; what belongs to
- * another live process is never touched; applying what is in place changes nothing; and no packet meets the rules
- * of one plan with the routes of another.
+ * replaced by others that are (but for an nft table of which an owned one had to take the place); a predecessor that
+ * was killed is no obstacle; what belongs to another live process is never touched; applying what is in place changes
+ * nothing; and no packet meets the rules of one plan with the routes of another.
  *
  * Order: check everything, read what a predecessor left, watchdog, settings, routes, rules, verify. A routing rule
  * moves no packet while no rule of ours sets its mark, so the rules are the switch: on last, off first.
@@ -83,7 +83,7 @@ export interface ApplyOptions {
  * Puts `plan` in place.
  *
  * @throws {RuleApplyError} with the stage that failed; whatever had been done is undone, unless rules that were to
- *   stay have been replaced by these, which are to stay as well.
+ *   stay have been replaced by these, which are to stay as well. Of stage revert when not all could be undone.
  */
 export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<AppliedRules> {
   const { exec, host, keep } = options;

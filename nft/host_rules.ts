@@ -128,29 +128,30 @@ export class HostRules implements AppliedRules {
     await this.#requireInPlace();
   }
 
-  /** An owned table takes the place of another one when it is claimed, everything else when it is loaded. */
-  #isPredecessorInPlace(reached: Progress): boolean {
-    return reached === "nothing" || (reached === "claim" && this.#options.hold === "plain");
+  /** An owned table takes the place of another one when it is claimed, everything else goes when ours is loaded. */
+  #isPredecessorInPlace(reached: Progress, isSameBackend: boolean): boolean {
+    return reached === "nothing" ||
+      (reached === "claim" && (this.#options.hold === "plain" || !isSameBackend));
   }
 
   /** @param settings as they were a moment ago. @returns what was said against it. */
   async #takeBack(
-    { stays, isSameBackend, hadRules }: Predecessor,
+    { stays, isSameBackend, hadRules, others }: Predecessor,
     undo: Undo,
     settings: readonly OldSysctl[],
     reached: Progress,
   ): Promise<string[]> {
     const { backend, exec, sysctls } = this.#options;
-    const isKeptInPlace = stays && this.#isPredecessorInPlace(reached);
+    const isKeptInPlace = stays && this.#isPredecessorInPlace(reached, isSameBackend);
     if (stays && !isKeptInPlace && this.#options.stays) return [];
     const areOursThere = reached !== "nothing" && !(isKeptInPlace && isSameBackend);
     const said = areOursThere ? await backend.remove() : undefined;
+    // Routes go with the rules that they are for: what a killed predecessor left without any counts as done by us.
+    const areRulesLeft = isKeptInPlace || (hadRules && reached === "nothing") ||
+      others.some(({ hasRules }) => hasRules);
     return [
       ...(said === undefined ? [] : [said]),
-      // What a killed predecessor left without rules counts as done by us.
-      ...(isKeptInPlace || hadRules
-        ? await runAll(undo.reverse(), exec)
-        : await removeRoutes(this.#plan, exec)),
+      ...(areRulesLeft ? await runAll(undo.reverse(), exec) : await removeRoutes(this.#plan, exec)),
       ...await restoreSysctls(isKeptInPlace ? settings : sysctls, exec),
     ];
   }

@@ -1,10 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../tests/assert.ts";
 import { gatewayPlan } from "../tests/kernel/nft_lab.ts";
 import { applyPlan } from "./apply.ts";
+import { cleanup } from "./cleanup.ts";
 import { detectHost } from "./detect.ts";
 import type { ExecResult } from "./exec.ts";
 import { FakeExec, type FakeSession } from "./fake_exec.ts";
 import { findNftRules } from "./find_nft_rules.ts";
+import { HostRules } from "./host_rules.ts";
+import { ownProcess } from "./living_process.ts";
+import { NftBackend } from "./nft_backend.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
 
 /** Refuses some commands, and remembers what a watchdog is told. */
@@ -100,4 +104,43 @@ Deno.test("applyPlan: a failed start leaves rules that were to stay nobody's", a
       true,
     ]]);
   }
+});
+
+Deno.test("applyPlan: a failed start leaves no routes of rules that an owned table took the place of", async () => {
+  const exec = new RefusingExec({ owned: true });
+  const host = await detectHost(exec);
+  await apply(exec, { from: ["wan0"] }, "kept");
+  exec.refused = ADD_ROUTE;
+  const options = { exec, host, backend: "nft", keep: "process" } as const;
+  assert(isRuleApplyError(await assertRejects(() => applyPlan(gatewayPlan(), options)), "apply"));
+  exec.refused = undefined;
+  assertEquals(await cleanup(exec), { removed: [], inUse: [], left: [] });
+});
+
+Deno.test("HostRules.apply: a failure leaves another backend's rules, that are to stay, with their settings", async () => {
+  const exec = new RefusingExec({ owned: true });
+  const plan = { ...gatewayPlan(), sysctls: [{ key: "net/ipv4/x", value: "1", why: "for the test" }] };
+  const path = "/proc/sys/net/ipv4/x";
+  await exec.run(["sh", "-c", 'echo "$1" >"$2"', "sh", "1", path]);
+  const life = { exec, hold: "owner", sysctls: [{ key: "net/ipv4/x", value: "0" }] } as const;
+  const { tableName } = plan.intent;
+  const backend = new NftBackend({ ...life, tableName, by: ownProcess(), afterwards: "true" });
+  const how = { ...life, backend, replacedKept: true, watch: undefined, stays: false };
+  const rules = new HostRules({ ...how, narrow: (plan) => plan }, plan);
+  const left = {
+    what: "iptables chains pellucid_*",
+    tableName,
+    isInUse: false,
+    isKept: true,
+    isClosed: false,
+    hasRules: true,
+    sysctls: [],
+    remove: () => Promise.resolve(undefined),
+  };
+  exec.refused = ADD_ROUTE;
+  await assertRejects(() =>
+    rules.apply({ hadRules: true, isSameBackend: false, stays: true, others: [left] })
+  );
+  assertEquals((await exec.run(["cat", path])).stdout, "1\n");
+  assertEquals(await findNftRules(exec), []);
 });
