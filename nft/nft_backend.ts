@@ -216,8 +216,10 @@ export class NftBackend implements Backend {
       ? '"(intercept|drain|claimed) [^ "]+( closed)?( sysctl [^"]*)?"'
       : ` by ${by}[ "]`;
     // Of a listing of the whole ruleset, for the reason that table_listing.ts has.
-    return `table=$(nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p'); ` +
-      `[ -z "$table" ] || if echo "$table" | grep -qE ${shellWord(ours)}; ` +
+    return `listing=$(nft -t list ruleset inet 2>/dev/null) || exit 1; ` +
+      `table=$(echo "$listing" | sed -n '/^table inet ${tableName} {/,/^}/p'); [ -z "$table" ] || if echo "$table" | grep -qE ${
+        shellWord(ours)
+      }; ` +
       `then nft delete table inet ${tableName}; else (exit ${SUCCESSOR_CODE}); fi`;
   }
 
