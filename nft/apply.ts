@@ -21,7 +21,7 @@ import { findingsAgainst, type HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import { HostRules } from "./host_rules.ts";
 import { ownProcess } from "./living_process.ts";
-import { BACKENDS, findRules, openBackend } from "./open_backend.ts";
+import { BACKENDS, findReadableRules, openBackend } from "./open_backend.ts";
 import type { Plan } from "./plan.ts";
 import { removeRoutesScript } from "./render_route.ts";
 import { isRuleApplyError, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
@@ -158,9 +158,8 @@ async function readPredecessors(
 ): Promise<(FoundRules & { readonly backend: BackendName })[]> {
   return await unlessHeld(async () => {
     const found = (await Promise.all(BACKENDS.map(async (backend) => {
-      const rules = await findRules(backend, exec);
-      // What a tool that is not there, or does not work, cannot tell is not there either, or told by the check.
-      return Array.isArray(rules) ? rules.map((one) => ({ ...one, backend })) : [];
+      // Whether the tool for our own rules works is told by the check.
+      return (await findReadableRules(backend, exec)).map((rules) => ({ ...rules, backend }));
     }))).flat().filter(({ tableName }) => tableName === plan.intent.tableName);
     const held = found.find(({ isInUse }) => isInUse);
     if (held !== undefined) throw new TableHeldError("check", held.what);
