@@ -87,7 +87,9 @@ for (const [mode, source] of WAYS) {
           const flow = await site.proxy.flowTo(endpoint(wanted.address, CLOSED_PORT));
           assertEquals([flow.end.reason, flow.end.side], [wanted.reason, "upstream"]);
           assertEquals([flow.bytesUp, flow.bytesDown, flow.local !== undefined], [0, 0, wanted.hasLocal]);
-          if (client.local !== undefined) assertEquals(flow.client, client.local);
+          // One port for several destinations arrives by REDIRECT as several ports.
+          const isShared = results.filter(({ local }) => local === client.local).length > 1;
+          if (client.local !== undefined && !isShared) assertEquals(flow.client, client.local);
           if (source === "keep" && wanted.hasLocal) assertEquals(flow.local, flow.client);
           assert(flow.durationMs <= wanted.mostMs, `${flow.durationMs} ms`);
           assertGreaterOrEqual(flow.durationMs, wanted.leastMs);
