@@ -98,12 +98,17 @@ export class HostExec implements Exec {
     argv: readonly string[],
     options: { stdin?: string; timeoutMs?: number } = {},
   ): Promise<ExecResult> {
+    const missing = {
+      code: COMMAND_MISSING,
+      stdout: "",
+      stderr: `${[...this.#prefix, ...argv][0]}: not found`,
+    };
     let child: Deno.ChildProcess;
     try {
       child = this.#spawn(argv, options.stdin === undefined ? "null" : "piped");
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
-      return { code: COMMAND_MISSING, stdout: "", stderr: `${[...this.#prefix, ...argv][0]}: not found` };
+      return missing;
     }
     const said = { stdout: "", stderr: "" };
     const output = [
@@ -112,7 +117,10 @@ export class HostExec implements Exec {
     ];
     const work = Promise.all([child.status, feed(child, options.stdin), ...output.map(({ ended }) => ended)]);
     const inTime = await within(options.timeoutMs ?? RUN_TIMEOUT_MS, work);
-    if (inTime !== undefined) return { code: inTime[0].code, ...said };
+    if (inTime !== undefined) {
+      // Its own words are about what it could not start: 126 where PATH names a file that nobody may run.
+      return said.stderr.startsWith("setsid: ") ? missing : { code: inTime[0].code, ...said };
+    }
     killIfRunning(child);
     await within(OUTPUT_GRACE_MS, work);
     for (const each of output) each.giveUp();
@@ -140,24 +148,33 @@ export class HostExec implements Exec {
     }
   }
 
+  /** It leads a session and a process group, which is killed as a whole: what it started would go on in its place. */
   #spawn(argv: readonly string[], stdin: "null" | "piped"): Deno.ChildProcess {
-    const [program = "", ...args] = [...this.#prefix, ...argv];
-    const child = new Deno.Command(program, {
-      args,
-      env: this.#env,
-      stdin,
-      stdout: "piped",
-      stderr: "piped",
-      // Leads a session and a process group, which is killed as a whole: what it started would go on in its place. So
-      // a terminal does not reach it.
-      detached: true,
-    }).spawn();
+    const command = [...this.#prefix, ...argv];
+    let child: Deno.ChildProcess;
+    try {
+      // Deno itself would fork for it: milliseconds for the page tables of a large process, whose every page then
+      // faults once more. Otherwise it does not fork but shares memory with the child.
+      child = this.#start(["setsid", ...command], stdin, false);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      child = this.#start(command, stdin, true);
+    }
     this.#children.add(child.pid);
     child.status.then(() => {
       this.#ended.push(child.pid);
       if (this.#ended.length > ENDED_KNOWN) this.#children.delete(this.#ended.shift()!);
     });
     return child;
+  }
+
+  #start(
+    [program = "", ...args]: readonly string[],
+    stdin: "null" | "piped",
+    detached: boolean,
+  ): Deno.ChildProcess {
+    const options = { stdin, stdout: "piped", stderr: "piped", env: this.#env, detached } as const;
+    return new Deno.Command(program, { args, ...options }).spawn();
   }
 }
 

@@ -157,6 +157,15 @@ labTest("nft or ip missing: which package has it", async () => {
   }
 });
 
+labTest("a host without setsid runs as any other", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  await using proxy = await ProxyRun.start(here, BY_NFT, { prefix: withoutProgram("setsid") });
+  assertStringIncludes(await here.output(["nft", "list", "tables"]), "pellucid");
+  await proxy.stop();
+  assertEquals(await here.output(["nft", "list", "tables"]), "");
+});
+
 labTest("a kernel without tproxy: said so, and redirect offered, which works there", async () => {
   await using lab = await gatewayLab();
   const here = lab.host("gateway");
