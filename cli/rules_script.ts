@@ -14,6 +14,7 @@ import {
   renderRoutes,
   shellLine,
 } from "../nft/mod.ts";
+import { CHAIN_PATTERN } from "../nft/own_marks.ts";
 
 /** Stands for the value of setting `i` before it was ours, which only the shell that runs the script will know. */
 const oldValue = (i: number) => `@old${i}@`;
@@ -49,6 +50,7 @@ export function renderScript(plan: Plan, backend: Backend): string {
     `sed -nE 's#.*(intercept|drain|claimed) [^ ]+( closed)? by ([0-9]+)/.*#\\3#p' | sort -u); do`,
     '[ ! -e "/proc/$pid" ] || { echo "process $pid has rules in place: stop it first" >&2; return 1; }',
     "done",
+    ...foreignLines(backend.name, plan.intent.tableName),
     "}",
     ...plan.sysctls.map(({ key }, i) =>
       `noted${i}() { ${
@@ -62,7 +64,7 @@ export function renderScript(plan: Plan, backend: Backend): string {
     "",
     "apply() {",
     "require_free",
-    ...section("Settings of the kernel.", plan.sysctls.flatMap(settingLines)),
+    ...section("Settings of the kernel.", settingsLines(plan)),
     ...section(
       "Routes: marked packets are delivered to this host.",
       routes.flatMap(({ argv, undo }) =>
@@ -98,16 +100,40 @@ export function renderRouteText(plan: Plan): string {
 
 /** What of ours each tool lists; nothing where there is no such tool. */
 const LISTINGS: ReadonlyMap<BackendName, (tableName: string) => string> = new Map([
-  ["nft", (name) => `nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${name} {/,/^}/p'`],
-  ["iptables", (name) => savedBy("nft", name)],
-  ["iptables-legacy", (name) => savedBy("legacy", name)],
+  [
+    "nft",
+    (name) => `table=$(${nftTable(name)}); case $table in *'comment "pellucid:'*) echo "$table" ;; esac`,
+  ],
+  ["iptables", (name) => `${saveBoth("iptables")} | sed -n '/--comment "pellucid: .* -j ${name}_/p'`],
+  [
+    "iptables-legacy",
+    (name) => `${saveBoth("iptables-legacy")} | sed -n '/--comment "pellucid: .* -j ${name}_/p'`,
+  ],
 ]);
 
-function savedBy(flavour: "nft" | "legacy", tableName: string): string {
-  const save = (tool: string) => `${tool}-${flavour}-save 2>/dev/null`;
-  return `{ ${save("iptables")}; ${
-    save("ip6tables")
-  }; } | sed -n '/--comment "pellucid: .* -j ${tableName}_/p'`;
+function nftTable(name: string): string {
+  return `nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${name} {/,/^}/p'`;
+}
+
+function saveBoth(name: BackendName): string {
+  const flavour = name === "iptables" ? "nft" : "legacy";
+  return `{ iptables-${flavour}-save; ip6tables-${flavour}-save; } 2>/dev/null`;
+}
+
+/** Refuses what has our name and is somebody else's, as the backends do: to load ours would take it away. */
+function foreignLines(name: BackendName, tableName: string): string[] {
+  const refuse = (what: string) =>
+    `{ echo '${what} not ours, and in the way: rename or delete first' >&2; return 1; }`;
+  const oursAreThere = `[ -n "$(${functionOf(name)})" ]`;
+  if (name === "nft") {
+    return [
+      `${oursAreThere} || [ -z "$(${nftTable(tableName)})" ] || ${refuse(`table inet ${tableName} is`)}`,
+    ];
+  }
+  // Each of our rules says `ID: WHY`.
+  const others = `${saveBoth(name)} | grep -E '^-A ${tableName}_${CHAIN_PATTERN} ' | ` +
+    `grep -qvE -e '--comment "[A-Za-z0-9_-]+: [^ ]'`;
+  return [`${oursAreThere} || ! ${others} || ${refuse(`chains ${tableName}_* are`)}`];
 }
 
 function functionOf(name: BackendName): string {
@@ -149,11 +175,14 @@ function section(title: string, lines: readonly string[]): string[] {
   return lines.length === 0 ? [":"] : [`# ${title}`, ...lines];
 }
 
-function settingLines({ key, value, why }: Plan["sysctls"][number], i: number): string[] {
-  const path = shellLine([`/proc/sys/${key}`]);
+/** Where the rules cannot be loaded, nobody would know any more what was to be put back. */
+function settingsLines({ sysctls }: Plan): string[] {
+  if (sysctls.length === 0) return [];
+  const paths = sysctls.map(({ key }) => shellLine([`/proc/sys/${key}`]));
   return [
-    `old${i}=$(noted${i}); [ -n "$old${i}" ] || old${i}=$(cat ${path})`,
-    `# ${why}`,
-    `echo ${shellLine([value])} >${path}`,
+    ...paths.map((path, i) => `was${i}=$(cat ${path}); old${i}=$(noted${i}); old${i}=\${old${i}:-$was${i}}`),
+    `put_back() { ${paths.map((path, i) => `echo "$was${i}" >${path}`).join("; ")}; }`,
+    `trap '[ "$?" = 0 ] || put_back' EXIT`,
+    ...sysctls.flatMap(({ value, why }, i) => [`# ${why}`, `echo ${shellLine([value])} >${paths[i]}`]),
   ];
 }

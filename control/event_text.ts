@@ -99,7 +99,7 @@ export function describeEvent(event: AppEvent): string {
     case "rules-left":
       return `${event.message}${hinted(event.hint)}`;
     case "rules-lost":
-      return `rules lost: ${event.message}; again in ${formatMs(event.retryMs)}`;
+      return `rules are lost, or cannot be read: ${event.message}; again in ${formatMs(event.retryMs)}`;
     case "rules-restored":
       return `rules are back after ${formatMs(event.downMs)}`;
   }

@@ -124,9 +124,9 @@ export interface AppEvents {
   };
   /** What was resolved when the policy was made has changed, and new flows leave by another one. */
   "routing-replaced": { message: string };
-  /** Our rules are gone although we did not remove them, and could not be put back yet. */
+  /** Our rules are gone although we did not remove them, and could not be put back yet; or they cannot be read. */
   "rules-lost": { message: string; retryMs: number };
-  /** Our rules are in place again. */
+  /** Our rules are in place again, or seen to be. */
   "rules-restored": { downMs: number };
   /** The rules outlive us, as was asked. */
   "rules-left": { message: string; hint: string };
@@ -151,7 +151,6 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   error: "error",
   warning: "warn",
   "worker-died": "error",
-  /** A worker that died is ready again. */
   "worker-restarted": "info",
   "upstream-down": "warn",
   "upstream-up": "info",
@@ -162,7 +161,6 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   "reload-failed": "error",
   "routing-replaced": "info",
   "rules-lost": "error",
-  /** Our rules are in place again. */
   "rules-restored": "info",
   "rules-left": "warn",
 };

@@ -20,7 +20,7 @@ export interface InterceptionChange {
 
 /**
  * Calls come in this order, each at most once; `prepareChange` any number of times, and its commit at once or never;
- * `revert` may come at any point and after any failure.
+ * `revert` may come at any point and after any failure, and again when it has failed.
  */
 export interface Interception {
   /** One line for people: what is intercepted, and by whose rules. */

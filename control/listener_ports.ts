@@ -30,7 +30,7 @@ export async function waitForPorts(config: RunConfig): Promise<void> {
 }
 
 /** The flag that chose `port`. */
-function portFlag({ sidecar }: RunConfig, port: number): string {
+export function portFlag({ sidecar }: RunConfig, port: number): string {
   if (port === sidecar?.inboundPort) return "--inbound-port";
   return port === sidecar?.dns?.port ? "--dns-port" : "--port";
 }

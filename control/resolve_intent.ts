@@ -202,7 +202,7 @@ function interfacesNamed(
       wanted: choice.length === 0
         ? "one beside lo, which is all that this network namespace has"
         : `a pattern that fits one of ${choice.join(", ")}`,
-      hint: "one has to be there; those that come later are taken as well",
+      hint: "one has to be there; a `run` takes those that come later as well",
     });
   }
   return meant;

@@ -122,7 +122,8 @@ export class RuleGuard {
         const isWatching = planner.hasSources || planner.isPending || rules.areSetsWatched;
         this.#sourcesAt = now + (isWatching ? SOURCES_MS : POLL_MS);
         if (!this.#isDraining) await this.#replan();
-        if (await rules.haveWrongSets()) this.#lookAt = now;
+        // Where that cannot be told for the moment, the look at everything says why.
+        if (await rules.haveWrongSets().catch(() => false)) this.#lookAt = now;
       } else if (now >= this.#lookAt && now >= this.#quietUntil) {
         this.#postponeLook();
         await this.#heal();
@@ -134,9 +135,10 @@ export class RuleGuard {
     const { rules, emit } = this.#parts;
     // Before we change anything ourselves.
     const by = [...this.#suspects].join(", ");
+    // What is lost meanwhile is the next look's matter.
+    const lostAt = this.#lostAt;
     try {
       const found = await rules.heal();
-      const lostAt = this.#lostAt;
       if (lostAt !== undefined) {
         this.#lostAt = undefined;
         if (this.#isHolderLost) this.#listenForLoss();
@@ -190,7 +192,8 @@ export class RuleGuard {
     try {
       const change = await planner.readChange(retries);
       if (planner !== this.#planner) return;
-      if (change !== undefined && !this.#isClosed) {
+      // To read large lists takes a while.
+      if (change !== undefined && !this.#isDraining && !this.#isClosed) {
         await rules.replace(change.plan);
         planner.accept(change);
         emit({ event: "rules-replaced", message: change.why });

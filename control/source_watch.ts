@@ -95,9 +95,7 @@ export class SourceWatch<T> {
     if (!this.#isSettled(seen.files)) return undefined;
     if (!retries && this.#tried !== undefined && areSame(seen, this.#tried)) return undefined;
     this.#tried = seen;
-    const emptied = seen.empty.filter((path) =>
-      !this.#emptyAtStart.includes(path) && !this.#accepted.empty.includes(path)
-    );
+    const emptied = seen.empty.filter((path) => !this.#emptyAtStart.includes(path));
     if (emptied.length > 0) {
       throw new Error(
         `${emptied.join(", ")} is empty now; a line with # alone stands for a list that is to be`,

@@ -24,7 +24,7 @@ const RECEIVE_BUFFER_BYTES = 4 << 20;
  * Opens the listening socket of a family.
  *
  * @returns undefined where there is no IPv6.
- * @throws {SyscallError} EADDRINUSE; EPERM for a mark without CAP_NET_ADMIN.
+ * @throws {SyscallError} EADDRINUSE; EPERM for a mark that it may not have.
  */
 export function openListenerSocket(
   sockets: SocketFactory,

@@ -6,12 +6,14 @@
  * @module
  */
 import { DEFAULT_KERNEL_NUMBERS } from "../nft/intent.ts";
+import { isLiving } from "../nft/living_process.ts";
 import type { FirewallTable } from "./firewall.ts";
 import type { Ask, Host } from "./host.ts";
 import { type IpRuleFact, parseIpRules, parseRoutes, type RouteFact } from "./ip_listing.ts";
 import { type LinkFact, readLinks } from "./links.ts";
 import { parseIptablesSave } from "./iptables_save.ts";
 import { parseNftRuleset } from "./nft_ruleset.ts";
+import { holdersIn } from "./ourselves.ts";
 import { type ProbeResults, runProbes } from "./run_probes.ts";
 import { type Listener, readListeners } from "./sockets.ts";
 
@@ -30,6 +32,8 @@ export interface HostFacts {
   readonly routes: readonly RouteFact[];
   /** Of every tool; what iptables-nft made is told by it and not by nft as well. */
   readonly firewall: readonly FirewallTable[];
+  /** Processes that rules of ours belong to, as far as they are running. */
+  readonly livingHolders: ReadonlySet<string>;
   readonly probes: ProbeResults;
   /** What could not be looked at, and what the tool said. */
   readonly unread: readonly { readonly what: string; readonly said: string }[];
@@ -84,6 +88,7 @@ export async function readHostFacts(host: Host): Promise<HostFacts> {
     ipRules,
     routes,
     firewall,
+    livingHolders: await readLivingHolders(host, firewall),
     probes,
     unread,
   };
@@ -134,6 +139,13 @@ async function readRoutes(host: Host): Promise<RouteFact[]> {
   );
   const unique = new Map(found.flat().map((route) => [JSON.stringify(route), route]));
   return [...unique.values()];
+}
+
+/** Rules of the policy `closed`, and what a kill of everything leaves, name a process that has ended. */
+async function readLivingHolders(host: Host, firewall: readonly FirewallTable[]): Promise<Set<string>> {
+  const living = new Set<string>();
+  for (const holder of holdersIn(firewall)) if (await isLiving(holder, host)) living.add(holder);
+  return living;
 }
 
 const COMPATIBLE_TABLES = ["raw", "mangle", "nat", "filter", "security"];

@@ -20,7 +20,7 @@ export function judgeNeighbours(facts: HostFacts, subject: Subject): Finding[] {
 }
 
 function judgeOurselves(facts: HostFacts): Finding[] {
-  const ours = ourTables(facts.firewall);
+  const ours = ourTables(facts.firewall, facts.livingHolders);
   const held = ours.filter(({ isHeld }) => isHeld).map(({ table }) => describeTable(table));
   const left = ours.filter(({ isHeld }) => !isHeld).map(({ table }) => describeTable(table));
   return [
@@ -30,8 +30,10 @@ function judgeOurselves(facts: HostFacts): Finding[] {
       mend: null,
     })]),
     ...(left.length === 0 ? [] : [finding("info", "neighbours.left", {
-      found: `rules of ours that belong to no process: ${left.join(", ")}`,
-      breaks: "nothing if `rules apply` made them; otherwise traffic goes on being taken, or dropped",
+      found: `rules of ours that belong to no running process: ${left.join(", ")}`,
+      breaks:
+        "nothing if they are to be there (`rules apply`, --on-proxy-down closed); otherwise traffic goes on being " +
+        "taken, or dropped",
       mend: "pellucid rules cleanup",
     })]),
     ...(ours.length === 0 ? [fine("neighbours.ourselves", "no rules of ours are in place")] : []),

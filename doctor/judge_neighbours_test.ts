@@ -92,3 +92,17 @@ Deno.test("neighbours: what iptables-nft made is told once, in its own words", a
   assertEquals(namesOf(findings), ["warning neighbours.proxies"]);
   assert(!findings[0]!.found.includes("tproxy to"), findings[0]!.found);
 });
+
+Deno.test("neighbours: rules of ours are a running proxy's while the process that they name runs", async () => {
+  const ruleset = `table inet pellucid {\n\tcomment "pellucid: table"\n\tchain state {\n` +
+    `\t\treturn comment "intercept 1f0c77a25e9b3d40 closed by 4711/8123456"\n\t}\n}\n`;
+  const stat = (state: string, start: number) => ({
+    "cat /proc/4711/stat": `4711 (deno) ${state} ${"0 ".repeat(18)}${start} 0\n`,
+  });
+  const found = async (commands: Changes["commands"]) =>
+    namesOf(await unwell({ commands: { [NFT]: ruleset, ...commands } }));
+  assertEquals(await found(stat("S", 8123456)), ["info neighbours.ourselves"]);
+  for (const ended of [{}, stat("S", 9999999), stat("Z", 8123456)]) {
+    assertEquals(await found(ended), ["info neighbours.left"]);
+  }
+});

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { portFlag } from "../control/listener_ports.ts";
 import { formatPortRange, mergePortRanges, type PortRange } from "../net/mod.ts";
 import { type Finding, finding, fine } from "./findings.ts";
 import { ourTables } from "./ourselves.ts";
@@ -34,7 +35,7 @@ function judgeListeners(facts: HostFacts, subject: Subject): Finding[] {
   const all = [...wanted.tcp, ...wanted.udp].map(formatPortRange).join(", ");
   if (taken.length === 0) return [fine("ports.ours", `ports ${all} are free`)];
   const text = { found: `taken: ${taken.map(describe).join("; ")}` };
-  if (ourTables(facts.firewall).some(({ isHeld }) => isHeld)) {
+  if (ourTables(facts.firewall, facts.livingHolders).some(({ isHeld }) => isHeld)) {
     return [finding("info", "ports.ours", {
       ...text,
       breaks: "a second start; rules of a running proxy are in place, which is most likely who has them",
@@ -45,7 +46,9 @@ function judgeListeners(facts: HostFacts, subject: Subject): Finding[] {
   return [finding("error", "ports.ours", {
     ...text,
     breaks: "the start: `port-taken`",
-    mend: `pellucid run --port N, or stop who has it: ${tool} 'sport = :${taken[0]!.port}'`,
+    mend: `pellucid run ${
+      portFlag(subject.config, taken[0]!.port)
+    } N, or stop who has it: ${tool} 'sport = :${taken[0]!.port}'`,
   })];
 }
 

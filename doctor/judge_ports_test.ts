@@ -1,3 +1,4 @@
+import { sidecarRunConfig } from "../config/mod.ts";
 import { assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import { type Changes, namesOf, subjectOf, unwell } from "../tests/doctor_world.ts";
 
@@ -27,6 +28,13 @@ Deno.test("ports: who has ours is named, by address and process", async () => {
   assertEquals([finding!.id, finding!.severity], ["ports.ours", "error"]);
   assertEquals(finding!.found, "taken: tcp 192.0.2.1:7870 by squid (pid 321)");
   assertStringIncludes(finding!.mend!, "ss -ltnp 'sport = :7870'");
+});
+
+Deno.test("ports: a pod's listeners have flags of their own", async () => {
+  const pod = { ...subjectOf({ from: [], sidecar: {} }), config: sidecarRunConfig() };
+  const findings = await unwell({ files: socketsOf({ tcp: line(V4, 15006, "0A", 4711) }) }, pod);
+  const taken = findings.find(({ id }) => id === "ports.ours");
+  assertStringIncludes(taken!.mend!, "pellucid run --inbound-port N");
 });
 
 Deno.test("ports: each worker's, of UDP; connections and other ports are nobody's matter", async () => {

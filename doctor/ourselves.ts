@@ -12,7 +12,7 @@ const OUR_NAMES = "pellucid_";
 /** Rules of ours that are in place. */
 export interface OurTable {
   readonly table: FirewallTable;
-  /** A process holds them. */
+  /** A process that is running holds them. */
   readonly isHeld: boolean;
 }
 
@@ -21,22 +21,21 @@ export function isOurChain(table: FirewallTable, chain: FirewallChain): boolean 
   return table.tool === "nft" ? isOurNftTable(table) : chain.name.startsWith(OUR_NAMES);
 }
 
-/** The tables of every tool that have rules of ours. */
-export function ourTables(tables: readonly FirewallTable[]): OurTable[] {
+/** The tables of every tool that have rules of ours. `living`: those of {@linkcode holdersIn} that are running. */
+export function ourTables(tables: readonly FirewallTable[], living: ReadonlySet<string>): OurTable[] {
+  const isHeld = (table: FirewallTable) => [...holdersIn([table])].some((holder) => living.has(holder));
   return tables.flatMap((table) => {
-    if (isOurNftTable(table)) return [{ table, isHeld: table.owned || hasHolder([table]) }];
+    if (isOurNftTable(table)) return [{ table, isHeld: table.owned || isHeld(table) }];
     const isOurs = table.tool !== "nft" && table.chains.some(({ name }) => name.startsWith(OUR_NAMES));
-    return isOurs ? [{ table, isHeld: hasHolder([table]) }] : [];
+    return isOurs ? [{ table, isHeld: isHeld(table) }] : [];
   });
+}
+
+/** The processes that rules of ours say they belong to, named as in nft/living_process.ts. */
+export function holdersIn(tables: readonly FirewallTable[]): Set<string> {
+  return new Set([...everyRule(tables)].flatMap(({ rule }) => parseState(rule.comment)?.by ?? []));
 }
 
 function isOurNftTable({ tool, comment }: FirewallTable): boolean {
   return tool === "nft" && comment.startsWith(COMMENT_PREFIX);
-}
-
-function hasHolder(tables: readonly FirewallTable[]): boolean {
-  for (const { rule } of everyRule(tables)) {
-    if ((parseState(rule.comment)?.by ?? null) !== null) return true;
-  }
-  return false;
 }

@@ -2,9 +2,9 @@
  * Applies a plan, keeps it or changes it while it is in place, and takes it away again.
  *
  * Goals: after a failure nothing of it is left, and rules that are to outlive every process are as they were, or
- * replaced by others that are; a predecessor that was killed is no obstacle; what belongs to
- * another live process is never touched; applying what is in place changes nothing; and no packet meets the rules
- * of one plan with the routes of another.
+ * replaced by others that are (but for an nft table of which an owned one had to take the place); a predecessor that
+ * was killed is no obstacle; what belongs to another live process is never touched; applying what is in place changes
+ * nothing; and no packet meets the rules of one plan with the routes of another.
  *
  * Order: check everything, read what a predecessor left, watchdog, settings, routes, rules, verify. A routing rule
  * moves no packet while no rule of ours sets its mark, so the rules are the switch: on last, off first.
@@ -21,7 +21,7 @@ import { findingsAgainst, type HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import { HostRules } from "./host_rules.ts";
 import { ownProcess } from "./living_process.ts";
-import { BACKENDS, findRules, openBackend } from "./open_backend.ts";
+import { BACKENDS, findReadableRules, openBackend } from "./open_backend.ts";
 import type { Plan } from "./plan.ts";
 import { removeRoutesScript } from "./render_route.ts";
 import { isRuleApplyError, RuleApplyError, TableHeldError } from "./rule_apply_error.ts";
@@ -85,7 +85,7 @@ export interface ApplyOptions {
  * Puts `plan` in place.
  *
  * @throws {RuleApplyError} with the stage that failed; whatever had been done is undone, unless rules that were to
- *   stay have been replaced by these, which are to stay as well.
+ *   stay have been replaced by these, which are to stay as well. Of stage revert when not all could be undone.
  */
 export async function applyPlan(plan: Plan, options: ApplyOptions): Promise<AppliedRules> {
   const { exec, host, keep } = options;
@@ -160,9 +160,8 @@ async function readPredecessors(
 ): Promise<(FoundRules & { readonly backend: BackendName })[]> {
   return await unlessHeld(async () => {
     const found = (await Promise.all(BACKENDS.map(async (backend) => {
-      const rules = await findRules(backend, exec);
-      // What a tool that is not there, or does not work, cannot tell is not there either, or told by the check.
-      return Array.isArray(rules) ? rules.map((one) => ({ ...one, backend })) : [];
+      // Whether the tool for our own rules works is told by the check.
+      return (await findReadableRules(backend, exec)).map((rules) => ({ ...rules, backend }));
     }))).flat().filter(({ tableName }) => tableName === plan.intent.tableName);
     const held = found.find(({ isInUse }) => isInUse);
     if (held !== undefined) throw new TableHeldError("check", held.what);

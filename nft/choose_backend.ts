@@ -8,11 +8,10 @@
  * @module
  */
 import type { BackendName } from "./backend.ts";
-import type { FoundRules } from "./backend_options.ts";
 import { findingsAgainst, type HostFacts } from "./detect.ts";
 import type { Exec } from "./exec.ts";
 import { findIptables, type IptablesName } from "./iptables_programs.ts";
-import { BACKENDS, findRules } from "./open_backend.ts";
+import { BACKENDS, findReadableRules } from "./open_backend.ts";
 import type { Plan } from "./plan.ts";
 import { isRuleApplyError } from "./rule_apply_error.ts";
 
@@ -54,22 +53,11 @@ export async function chooseBackend(plan: Plan, host: HostFacts, exec: Exec): Pr
 export async function findBackendInPlace(plan: Plan, exec: Exec): Promise<BackendChoice | undefined> {
   const { tableName } = plan.intent;
   for (const backend of BACKENDS) {
-    const found = await readFound(backend, exec);
+    const found = await findReadableRules(backend, exec);
     if (!found.some((rules) => rules.hasRules && rules.tableName === tableName)) continue;
     return { backend, reason: `${backend}: rules of ours are there by it` };
   }
   return undefined;
-}
-
-/** What a tool that does not work cannot tell is not in place by it. */
-async function readFound(backend: BackendName, exec: Exec): Promise<FoundRules[]> {
-  try {
-    const found = await findRules(backend, exec);
-    return Array.isArray(found) ? found : [];
-  } catch (error) {
-    if (isRuleApplyError(error)) return [];
-    throw error;
-  }
 }
 
 async function hasNftRules(exec: Exec): Promise<boolean> {

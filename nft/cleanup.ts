@@ -4,7 +4,7 @@
  * conntrack's entries of taken UDP flows by their mark. Settings are put back as the rules' state notes them.
  *
  * While a living process has any of it, nothing is removed: its routes are in use. Nor are routes while rules stay
- * that are to outlive every process.
+ * that are to outlive every process, or where a tool cannot tell whether it has rules of a living one.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { COMMAND_MISSING, type Exec } from "./exec.ts";
 import { DEFAULT_KERNEL_NUMBERS, type InterceptIntent } from "./intent.ts";
 import { BACKENDS, findRules } from "./open_backend.ts";
 import { readRouteEntries } from "./route_listing.ts";
-import { RuleApplyError } from "./rule_apply_error.ts";
+import { isRuleApplyError, RuleApplyError } from "./rule_apply_error.ts";
 import { restoreSysctls } from "./sysctls.ts";
 import { forgetTakenFlows } from "./taken_flows.ts";
 
@@ -45,7 +45,7 @@ export async function cleanup(
   exec: Exec,
   { ifOpen = false, numbers = DEFAULT_KERNEL_NUMBERS }: CleanupOptions = {},
 ): Promise<CleanupResult> {
-  const found = await findAll(exec);
+  const { found, problems } = await findAll(exec);
   const inUse = found.filter(({ isInUse }) => isInUse).map(({ what }) => what);
   if (inUse.length > 0) return { removed: [], inUse, left: [] };
 
@@ -54,14 +54,14 @@ export async function cleanup(
   // The sets of rules that stay are needed.
   const going = found.filter((one) => !staying.includes(one) && (one.hasRules || !names.has(one.tableName)));
 
+  const areRoutesFree = staying.length === 0 && problems.length === 0;
   const removed: string[] = [];
-  const problems: string[] = [];
   for (const { what, remove } of going) {
     const said = await remove();
     if (said === undefined) removed.push(what);
     else problems.push(`${what}: ${said.trim()}`);
   }
-  const families: readonly IpFamily[] = staying.length === 0 ? [4, 6] : [];
+  const families: readonly IpFamily[] = areRoutesFree ? [4, 6] : [];
   for (const family of families) {
     const entries = await readRouteEntries(exec, family, numbers.routeProtocol);
     if (Array.isArray(entries)) {
@@ -78,20 +78,27 @@ export async function cleanup(
   problems.push(...await restoreSysctls(sysctls, exec));
   removed.push(...sysctls.map(({ key, value }) => `setting ${key}, now ${value} again`));
   // A process that was killed cannot have done this.
-  if (staying.length === 0) await forgetTakenFlows(numbers.marks, exec);
+  if (areRoutesFree) await forgetTakenFlows(numbers.marks, exec);
   if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
   return { removed, inUse: [], left: staying.map(({ what }) => what) };
 }
 
-async function findAll(exec: Exec): Promise<FoundRules[]> {
+/** @returns also what was said by tools that could not tell. */
+async function findAll(exec: Exec): Promise<{ found: FoundRules[]; problems: string[] }> {
   const found: FoundRules[] = [];
+  const problems: string[] = [];
   for (const backend of BACKENDS) {
-    const rules = await findRules(backend, exec);
-    if (Array.isArray(rules)) {
-      // The flavours of iptables have their sets in common.
-      found.push(...rules.filter(({ what }) => !found.some((other) => other.what === what)));
-    } else if (rules.code !== COMMAND_MISSING) throw new RuleApplyError("revert", "nft list", rules.stderr);
+    try {
+      const rules = await findRules(backend, exec);
+      if (Array.isArray(rules)) {
+        // The flavours of iptables have their sets in common.
+        found.push(...rules.filter(({ what }) => !found.some((other) => other.what === what)));
+      } else if (rules.code !== COMMAND_MISSING) problems.push(`nft list: ${rules.stderr.trim()}`);
+    } catch (error) {
+      if (!isRuleApplyError(error)) throw error;
+      problems.push(error.message);
+    }
   }
   // Sets go after the rules that may ask for them.
-  return found.sort((a, b) => Number(b.hasRules) - Number(a.hasRules));
+  return { found: found.sort((a, b) => Number(b.hasRules) - Number(a.hasRules)), problems };
 }

@@ -52,6 +52,8 @@ export interface ExecSession {
   exchange(line: string, isComplete: (reply: Reply) => boolean, timeoutMs?: number): Promise<Reply>;
   /** Resolves with how the command ended. */
   readonly ended: Promise<string>;
+  /** From now on it does not keep this process from ending. */
+  unref?(): void;
   /** Ends its input and waits; kills it when that does not help. */
   close(): Promise<void>;
 }
@@ -66,7 +68,7 @@ const OUTPUT_GRACE_MS = 500;
 
 /**
  * Runs its arguments until they end, or until its own input does: so a command that reads nothing does not outlive
- * us when we are killed. A signal that a terminal sends to all of a process's children is not its end.
+ * us when we are killed. A signal that a service manager sends to all of a process's children is not its end.
  */
 const UNTIL_INPUT_ENDS = [
   "sh",
@@ -96,12 +98,17 @@ export class HostExec implements Exec {
     argv: readonly string[],
     options: { stdin?: string; timeoutMs?: number } = {},
   ): Promise<ExecResult> {
+    const missing = {
+      code: COMMAND_MISSING,
+      stdout: "",
+      stderr: `${[...this.#prefix, ...argv][0]}: not found`,
+    };
     let child: Deno.ChildProcess;
     try {
       child = this.#spawn(argv, options.stdin === undefined ? "null" : "piped");
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
-      return { code: COMMAND_MISSING, stdout: "", stderr: `${[...this.#prefix, ...argv][0]}: not found` };
+      return missing;
     }
     const said = { stdout: "", stderr: "" };
     const output = [
@@ -110,7 +117,10 @@ export class HostExec implements Exec {
     ];
     const work = Promise.all([child.status, feed(child, options.stdin), ...output.map(({ ended }) => ended)]);
     const inTime = await within(options.timeoutMs ?? RUN_TIMEOUT_MS, work);
-    if (inTime !== undefined) return { code: inTime[0].code, ...said };
+    if (inTime !== undefined) {
+      // Its own words are about what it could not start: 126 where PATH names a file that nobody may run.
+      return said.stderr.startsWith("setsid: ") ? missing : { code: inTime[0].code, ...said };
+    }
     killIfRunning(child);
     await within(OUTPUT_GRACE_MS, work);
     for (const each of output) each.giveUp();
@@ -129,7 +139,7 @@ export class HostExec implements Exec {
   hasStarted(pid: number): boolean {
     if (this.#children.has(pid)) return true;
     try {
-      // Each child leads a process group, which what it starts belongs to: the third field after the name.
+      // What a child starts belongs to its process group: the third field after the name.
       const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
       return this.#children.has(Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[2]));
     } catch {
@@ -138,23 +148,33 @@ export class HostExec implements Exec {
     }
   }
 
+  /** It leads a session and a process group, which is killed as a whole: what it started would go on in its place. */
   #spawn(argv: readonly string[], stdin: "null" | "piped"): Deno.ChildProcess {
-    const [program = "", ...args] = [...this.#prefix, ...argv];
-    const child = new Deno.Command(program, {
-      args,
-      env: this.#env,
-      stdin,
-      stdout: "piped",
-      stderr: "piped",
-      // In a process group of its own, which is killed as a whole: what it started would go on in its place.
-      detached: true,
-    }).spawn();
+    const command = [...this.#prefix, ...argv];
+    let child: Deno.ChildProcess;
+    try {
+      // Deno itself would fork for it: milliseconds for the page tables of a large process, whose every page then
+      // faults once more. Otherwise it does not fork but shares memory with the child.
+      child = this.#start(["setsid", ...command], stdin, false);
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+      child = this.#start(command, stdin, true);
+    }
     this.#children.add(child.pid);
     child.status.then(() => {
       this.#ended.push(child.pid);
       if (this.#ended.length > ENDED_KNOWN) this.#children.delete(this.#ended.shift()!);
     });
     return child;
+  }
+
+  #start(
+    [program = "", ...args]: readonly string[],
+    stdin: "null" | "piped",
+    detached: boolean,
+  ): Deno.ChildProcess {
+    const options = { stdin, stdout: "piped", stderr: "piped", env: this.#env, detached } as const;
+    return new Deno.Command(program, { args, ...options }).spawn();
   }
 }
 
@@ -301,14 +321,14 @@ class HostSession implements ExecSession {
   ): Promise<Reply> {
     this.#stdout = this.#stderr = "";
     const reply = (): Reply => ({ stdout: this.#stdout, stderr: this.#stderr });
-    try {
-      await this.#stdin.write(new TextEncoder().encode(`${line}\n`));
-    } catch {
-      // The other end is gone: `ended` says how.
-      return reply();
-    }
     let isOver = false;
     const answered = async () => {
+      try {
+        await this.#stdin.write(new TextEncoder().encode(`${line}\n`));
+      } catch {
+        // The other end is gone: `ended` says how.
+        return;
+      }
       while (!isOver && !this.#hasEnded && !isComplete(reply())) await this.#changed.promise;
     };
     await within(timeoutMs, answered());
@@ -316,9 +336,14 @@ class HostSession implements ExecSession {
     return reply();
   }
 
+  unref(): void {
+    this.#child.unref();
+  }
+
   async close(): Promise<void> {
-    // Fails when the command ended first, which is what is wanted.
-    await this.#stdin.close().catch(() => {});
+    this.#child.ref();
+    // Fails when the command ended first, which is what is wanted; waits for a line that the command does not read.
+    this.#stdin.close().catch(() => {});
     if (await within(CLOSE_TIMEOUT_MS, this.ended) === undefined) killIfRunning(this.#child);
     await this.ended;
     await within(OUTPUT_GRACE_MS, Promise.all(this.#output.map(({ ended }) => ended)));

@@ -17,7 +17,8 @@ Deno.test("exec: what a command says and how it ends", async () => {
     stdout: "ja\n",
     stderr: "no\n",
   });
-  assertEquals((await exec.run(["no-such-program"])).code, COMMAND_MISSING);
+  const missing = { code: COMMAND_MISSING, stdout: "", stderr: "no-such-program: not found" };
+  assertEquals(await exec.run(["no-such-program"]), missing);
 });
 
 Deno.test("exec: a command that ends before it has read its input is no failure", async () => {
@@ -44,6 +45,14 @@ Deno.test("exec: a process that keeps a command's output open does not keep us",
   assert(await timed(() => Promise.all([session.close(), watch.close()])) < 4_500);
 });
 
+Deno.test("exec: a session that does not read what it is told does not keep us", async () => {
+  const session = new HostExec().open(["sleep", "6"]);
+  const line = "x".repeat(1 << 20);
+  assert(await timed(() => session.exchange(line, () => false, 300)) < 1_000);
+  assert(await timed(() => session.close()) < 3_000);
+  assertEquals(await session.ended, "SIGKILL");
+});
+
 Deno.test("exec: a watch ends with its command, whoever else has its output", async () => {
   const lines: string[] = [];
   const watch = new HostExec().watch(
@@ -53,6 +62,14 @@ Deno.test("exec: a watch ends with its command, whoever else has its output", as
   let how = "";
   assert(await timed(async () => how = await watch.ended) < 2_000);
   assertEquals([how, lines], ["exit code 5", ["told"]]);
+});
+
+Deno.test("exec: a command leads a session and a process group", async () => {
+  const script = "read -r pid name state parent group session rest </proc/$$/stat; echo $pid $group $session";
+  const { stdout } = await new HostExec().run(["sh", "-c", script]);
+  const [pid, group, session] = stdout.trim().split(" ");
+  assertEquals([group, session], [pid, pid]);
+  assert(pid !== undefined && pid !== `${Deno.pid}`, stdout);
 });
 
 Deno.test("exec: knows what it has started, and what that has started", async () => {

@@ -86,7 +86,7 @@ export class HostRules implements AppliedRules {
   /**
    * What a predecessor left by other backends goes when ours is in place. A failure takes back what was done here, and
    * what a predecessor left without a purpose; rules that are to stay whoever ends are there after it as before it, or
-   * have been replaced by ours that are to stay.
+   * have been replaced by ours that are to stay. What cannot be taken back is said beside the reason.
    */
   async apply(predecessor: Predecessor): Promise<void> {
     const { exec } = this.#options;
@@ -99,19 +99,12 @@ export class HostRules implements AppliedRules {
     } catch (error) {
       this.#reverted = true;
       // Whoever got the better of us uses the same routes.
-      if (!(error instanceof TableHeldError)) {
-        if (predecessor.stays && this.#isPredecessorInPlace(progress.reached)) {
-          if (progress.reached !== "nothing" && !predecessor.isSameBackend) {
-            await this.#options.backend.remove();
-          }
-          await runAll(undo.reverse(), exec);
-          await restoreSysctls(settings, exec);
-        } else if (!predecessor.stays || !this.#options.stays) {
-          await this.#undo(predecessor, undo, progress.reached);
-        }
-      }
-      await this.#letGo();
-      throw error;
+      const left = error instanceof TableHeldError
+        ? []
+        : await this.#takeBack(predecessor, undo, settings, progress.reached).catch(messagesOf);
+      await this.#letGo(left);
+      if (left.length === 0) throw error;
+      throw new RuleApplyError("revert", `${messagesOf(error)}, and not all was undone`, left.join("; "));
     }
   }
 
@@ -135,18 +128,32 @@ export class HostRules implements AppliedRules {
     await this.#requireInPlace();
   }
 
-  /** An owned table takes the place of another one when it is claimed, everything else when it is loaded. */
-  #isPredecessorInPlace(reached: Progress): boolean {
-    return reached === "nothing" || (reached === "claim" && this.#options.hold === "plain");
+  /** An owned table takes the place of another one when it is claimed, everything else goes when ours is loaded. */
+  #isPredecessorInPlace(reached: Progress, isSameBackend: boolean): boolean {
+    return reached === "nothing" ||
+      (reached === "claim" && (this.#options.hold === "plain" || !isSameBackend));
   }
 
-  async #undo({ hadRules }: Predecessor, undo: Undo, reached: Progress): Promise<void> {
+  /** @param settings as they were a moment ago. @returns what was said against it. */
+  async #takeBack(
+    { stays, isSameBackend, hadRules, others }: Predecessor,
+    undo: Undo,
+    settings: readonly OldSysctl[],
+    reached: Progress,
+  ): Promise<string[]> {
     const { backend, exec, sysctls } = this.#options;
-    if (reached !== "nothing") await backend.remove();
-    // What a killed predecessor left without rules counts as done by us.
-    if (hadRules) await runAll(undo.reverse(), exec);
-    else await removeRoutes(this.#plan, exec);
-    await restoreSysctls(sysctls, exec);
+    const isKeptInPlace = stays && this.#isPredecessorInPlace(reached, isSameBackend);
+    if (stays && !isKeptInPlace && this.#options.stays) return [];
+    const areOursThere = reached !== "nothing" && !(isKeptInPlace && isSameBackend);
+    const said = areOursThere ? await backend.remove() : undefined;
+    // Routes go with the rules that they are for: what a killed predecessor left without any counts as done by us.
+    const areRulesLeft = isKeptInPlace || (hadRules && reached === "nothing") ||
+      others.some(({ hasRules }) => hasRules);
+    return [
+      ...(said === undefined ? [] : [said]),
+      ...(areRulesLeft ? await runAll(undo.reverse(), exec) : await removeRoutes(this.#plan, exec)),
+      ...await restoreSysctls(isKeptInPlace ? settings : sysctls, exec),
+    ];
   }
 
   enterDrain(): Promise<void> {
@@ -262,7 +269,7 @@ export class HostRules implements AppliedRules {
       ...await removeRoutes(this.#plan, exec),
       ...await restoreSysctls(sysctls, exec),
     ];
-    await this.#letGo();
+    await this.#letGo(problems);
     const { udp, marks } = this.#plan.intent;
     if (udp !== "off") await forgetTakenFlows(marks, exec);
     if (problems.length > 0) throw new RuleApplyError("revert", "not all was removed", problems.join("; "));
@@ -283,9 +290,10 @@ export class HostRules implements AppliedRules {
     backend.lost?.then(() => this.#isHolderLost = true);
   }
 
-  async #letGo(): Promise<void> {
+  /** While something is `left` the watchdog stays, and sees to it when this process ends. */
+  async #letGo(left: readonly string[]): Promise<void> {
     await this.#options.backend.close?.();
-    await this.#watchdog?.close();
+    if (left.length === 0) await this.#watchdog?.close();
   }
 
   /** A plan without chains is what a pattern means that no interface has: nothing, as yet. */
@@ -310,6 +318,16 @@ export class HostRules implements AppliedRules {
   }
 }
 
-async function runAll(commands: readonly (readonly string[])[], exec: Exec): Promise<void> {
-  for (const argv of commands) await exec.run(argv);
+/** @returns what was said against it. */
+async function runAll(commands: readonly (readonly string[])[], exec: Exec): Promise<string[]> {
+  const said: string[] = [];
+  for (const argv of commands) {
+    const { code, stderr } = await exec.run(argv);
+    if (code !== 0) said.push(`${argv.join(" ")}: ${stderr.trim()}`);
+  }
+  return said;
+}
+
+function messagesOf(error: unknown): string[] {
+  return [error instanceof Error ? error.message : String(error)];
 }

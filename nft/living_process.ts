@@ -4,11 +4,11 @@
  *
  * @module
  */
-import type { Exec } from "./exec.ts";
+import type { ExecResult } from "./exec.ts";
 
 /** This process's name. */
 export function ownProcess(): string {
-  return `${Deno.pid}/${startTime(Deno.readTextFileSync("/proc/self/stat"))}`;
+  return `${Deno.pid}/${parseStat(Deno.readTextFileSync("/proc/self/stat")).startTime}`;
 }
 
 /**
@@ -16,13 +16,19 @@ export function ownProcess(): string {
  * so the host sees what runs in a container. A container does not see its siblings, and must not take one that was
  * there before it for living, or none would start again.
  */
-export async function isLiving(process: string, exec: Exec): Promise<boolean> {
+export async function isLiving(
+  process: string,
+  exec: { run(argv: readonly string[]): Promise<ExecResult> },
+): Promise<boolean> {
   const [pid, start] = process.split("/");
-  const hasStarted = async (path: string) => {
+  const isRunning = async (path: string) => {
     const stat = await exec.run(["cat", path]);
-    return stat.code === 0 && startTime(stat.stdout) === start;
+    if (stat.code !== 0) return false;
+    const { state, startTime } = parseStat(stat.stdout);
+    // Killed, and not waited for by its parent, which may never do so: the first process of many a container.
+    return startTime === start && state !== "Z";
   };
-  if (await hasStarted(`/proc/${pid}/stat`)) return true;
+  if (await isRunning(`/proc/${pid}/stat`)) return true;
   // The last number is what it has in its own namespace; when it started is the same in all.
   // deno-fmt-ignore
   const { stdout } = await exec.run([
@@ -30,12 +36,13 @@ export async function isLiving(process: string, exec: Exec): Promise<boolean> {
     "-exec", "grep", "-lsE", `^NSpid:.*[[:space:]]${pid}$`, "{}", "+",
   ]);
   for (const path of stdout.split("\n")) {
-    if (path !== "" && await hasStarted(path.replace(/status$/, "stat"))) return true;
+    if (path !== "" && await isRunning(path.replace(/status$/, "stat"))) return true;
   }
   return false;
 }
 
 /** Its second field is a program's name in parentheses, which may hold anything. */
-function startTime(stat: string): string | undefined {
-  return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+function parseStat(stat: string): { state: string | undefined; startTime: string | undefined } {
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return { state: fields[0], startTime: fields[19] };
 }

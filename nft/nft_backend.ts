@@ -71,6 +71,8 @@ export class NftBackend implements Backend {
   #elementsDue = 0;
   /** How many elements the kernel takes in one transaction, as far as it has said. */
   #elementsAtOnce = Infinity;
+  /** What plain rules said of themselves before they were claimed; undefined when they have been replaced since. */
+  #claimedFrom: RulesState | undefined;
 
   constructor(options: BackendOptions) {
     this.#options = options;
@@ -93,11 +95,13 @@ export class NftBackend implements Backend {
     const state = found === undefined ? undefined : tableState(found);
     // Rules that are to outlive every process have no holder, and the last one to write them is right.
     if (this.#options.by === null || state?.by === this.#options.by) return;
-    const text = found === undefined || state === undefined || isOldTable(found)
-      ? renderNewTable(this.#options, this.#claimed(), found === undefined ? "nothing" : "anything")
-      : renderNewState(this.#options, found, { ...state, by: this.#options.by });
+    const isReadable = found !== undefined && state !== undefined && !isOldTable(found);
+    const text = isReadable
+      ? renderNewState(this.#options, found, { ...state, by: this.#options.by })
+      : renderNewTable(this.#options, this.#claimed(), found === undefined ? "nothing" : "anything");
     const said = await this.#transact(text);
     if (said !== undefined) throw await this.#refusal("apply", said);
+    if (isReadable) this.#claimedFrom = state;
   }
 
   unsupported(plan: Plan): PlanIssue[] {
@@ -136,6 +140,7 @@ export class NftBackend implements Backend {
     };
     const said = await this.#transact(renderSwitch(this.#options, found, plan, phase, state));
     if (said !== undefined) throw await this.#refusal("apply", explain(plan, said));
+    this.#claimedFrom = undefined;
     for (const name of this.#sound) {
       if (!sets.some((set) => set.name === name)) this.#sound.delete(name);
     }
@@ -211,16 +216,28 @@ export class NftBackend implements Backend {
       ? '"(intercept|drain|claimed) [^ "]+( closed)?( sysctl [^"]*)?"'
       : ` by ${by}[ "]`;
     // Of a listing of the whole ruleset, for the reason that table_listing.ts has.
-    return `table=$(nft -t list ruleset inet 2>/dev/null | sed -n '/^table inet ${tableName} {/,/^}/p'); ` +
-      `[ -z "$table" ] || if echo "$table" | grep -qE ${shellWord(ours)}; ` +
+    return `listing=$(nft -t list ruleset inet 2>/dev/null) || exit 1; ` +
+      `table=$(echo "$listing" | sed -n '/^table inet ${tableName} {/,/^}/p'); [ -z "$table" ] || if echo "$table" | grep -qE ${
+        shellWord(ours)
+      }; ` +
       `then nft delete table inet ${tableName}; else (exit ${SUCCESSOR_CODE}); fi`;
   }
 
-  /** Lets go of an owned table, which then is gone with all that is in it. Plain rules stay. */
+  /**
+   * Lets go of an owned table, which then is gone with all that is in it. Plain rules stay, and are whose they were
+   * when they have been claimed alone: a dead process's are anybody's, and not what `rules apply` left.
+   */
   async close(): Promise<void> {
     const session = this.#session;
     this.#session = undefined;
     await session?.close();
+    const before = this.#claimedFrom;
+    if (before === undefined) return;
+    this.#claimedFrom = undefined;
+    const { exec, tableName, by } = this.#options;
+    const table = await readTable(exec, tableName);
+    if (table === undefined || isExecResult(table) || tableState(table)?.by !== by) return;
+    await this.#transact(renderNewState(this.#options, table, before));
   }
 
   async #own(): Promise<void> {

@@ -10,6 +10,7 @@ import { findIptablesRules } from "./iptables_found.ts";
 import { findNftRules } from "./find_nft_rules.ts";
 import { IptablesBackend } from "./iptables_backend.ts";
 import { NftBackend } from "./nft_backend.ts";
+import { isRuleApplyError } from "./rule_apply_error.ts";
 
 /** Every backend, the one that is taken where all work first. */
 export const BACKENDS: readonly BackendName[] = ["nft", "iptables", "iptables-legacy"];
@@ -25,4 +26,15 @@ export function openBackend(
 /** What of ours is in the kernel by that backend; or what its tool said when it could not tell. */
 export async function findRules(name: BackendName, exec: Exec): Promise<FoundRules[] | ExecResult> {
   return name === "nft" ? await findNftRules(exec) : await findIptablesRules(name, exec);
+}
+
+/** The same where a tool that does not work, on a kernel without nf_tables for instance, is one that has no rules. */
+export async function findReadableRules(name: BackendName, exec: Exec): Promise<FoundRules[]> {
+  try {
+    const found = await findRules(name, exec);
+    return Array.isArray(found) ? found : [];
+  } catch (error) {
+    if (isRuleApplyError(error)) return [];
+    throw error;
+  }
 }

@@ -4,7 +4,12 @@ import { formatState } from "./state_comment.ts";
 import { isOurs, parseTables } from "./table_listing.ts";
 
 const HASH = "0123456789abcdef";
-const OURS = [`intercept ${HASH}`, `drain ${HASH} by 12/34`, `intercept ${HASH} sysctl net/ipv4/x=0`];
+const OURS = [
+  `intercept ${HASH}`,
+  `drain ${HASH} by 12/34`,
+  `intercept ${HASH} sysctl net/ipv4/x=0`,
+  `intercept ${HASH} closed by 12/34 sysctl net/ipv4/x=0 net/ipv4/y=1`,
+];
 const THEIRS = [
   "nobody talks to the listener",
   "drain everything",

@@ -8,8 +8,8 @@
 import type { Exec, ExecSession } from "./exec.ts";
 
 /**
- * The signals a terminal or service manager sends to all of a process's children must not take the rules away while
- * we are still draining; ignored signals stay ignored across exec. The child cannot outlive us anyway.
+ * The signals that a service manager sends to all of a process's children must not take the rules away while we are
+ * still draining; ignored signals stay ignored across exec. The child cannot outlive us anyway.
  *
  * nft appends what it was told to $HOME/.nft.history when it ends, which may be megabytes of addresses.
  *
@@ -57,15 +57,16 @@ export class OwnerSession {
   async run(text: string): Promise<string | undefined> {
     // nft -i runs each line as a transaction of its own and says nothing when that succeeds. It answers a line that
     // is none with an error that repeats it: what it said before that is about ours.
-    const barrier = `end_of_transaction_${++this.#transactions}`;
-    const isAnswered = (stderr: string) => stderr.includes(`\n${barrier}\n`);
+    const late = barrier(this.#transactions);
+    const ours = barrier(++this.#transactions);
     const { stderr } = await this.#session.exchange(
-      `${singleLine(text)}\n${barrier}`,
-      (reply) => isAnswered(reply.stderr),
+      `${singleLine(text)}${ours.trimEnd()}`,
+      (reply) => reply.stderr.includes(ours),
       TRANSACTION_TIMEOUT_MS,
     );
-    if (!isAnswered(stderr)) return "the nft process that is to hold our table does not answer";
-    const errors = stderr.slice(0, stderr.indexOf(`\n${barrier}\n`)).split("\n").filter((line) =>
+    if (!stderr.includes(ours)) return "the nft process that is to hold our table does not answer";
+    // It may answer one that was not waited for any longer.
+    const errors = stderr.split(ours)[0]!.split(late).at(-1)!.split("\n").filter((line) =>
       line.includes("Error:")
     );
     // The last one is about the line that is none.
@@ -76,6 +77,11 @@ export class OwnerSession {
   async close(): Promise<void> {
     await this.#session.close();
   }
+}
+
+/** The line that is none, as nft repeats it. */
+function barrier(transaction: number): string {
+  return `\nend_of_transaction_${transaction}\n`;
 }
 
 /** nft text on one line: comments dropped, statements separated by semicolons. */

@@ -10,7 +10,7 @@ import type { Exec } from "./exec.ts";
 import type { Plan } from "./plan.ts";
 import { renderIpRule, renderLocalRoute, type RouteCommand } from "./render_route.ts";
 import { ipRuleKey, type RouteEntry, routeKey } from "./route_listing.ts";
-import { RuleApplyError } from "./rule_apply_error.ts";
+import { isRuleApplyError, RuleApplyError } from "./rule_apply_error.ts";
 import { readPlanEntries } from "./verify.ts";
 
 /** Commands that take back what was done, in the order in which it was done. */
@@ -36,11 +36,8 @@ export async function removeOtherRoutes(plan: Plan, exec: Exec, undo: Undo = [])
   const wanted = wantedRoutes(plan);
   for (const entry of await readPlanEntries(plan, exec)) {
     if (wanted.has(entry.key)) continue;
-    const result = await exec.run(entry.remove);
-    // A dead predecessor's shell may have been quicker.
-    if (result.code !== 0 && (await readPlanEntries(plan, exec)).some(({ key }) => key === entry.key)) {
-      throw new RuleApplyError("apply", entry.remove.join(" "), result.stderr);
-    }
+    const said = await removeEntry(entry, plan, exec);
+    if (said !== undefined) throw new RuleApplyError("apply", entry.remove.join(" "), said);
     undo.push(entry.restore);
   }
 }
@@ -48,11 +45,23 @@ export async function removeOtherRoutes(plan: Plan, exec: Exec, undo: Undo = [])
 /** Removes every route and routing rule of ours in the plan's table. @returns what was said against it. */
 export async function removeRoutes(plan: Plan, exec: Exec): Promise<string[]> {
   const problems: string[] = [];
-  for (const entry of await readPlanEntries(plan, exec)) {
-    const result = await exec.run(entry.remove);
-    if (result.code !== 0) problems.push(`${entry.remove.join(" ")}: ${result.stderr.trim()}`);
+  try {
+    for (const entry of await readPlanEntries(plan, exec)) {
+      const said = await removeEntry(entry, plan, exec);
+      if (said !== undefined) problems.push(`${entry.remove.join(" ")}: ${said.trim()}`);
+    }
+  } catch (error) {
+    if (!isRuleApplyError(error)) throw error;
+    problems.push(error.message);
   }
   return problems;
+}
+
+/** @returns what was said against it, unless a dead predecessor's shell was quicker. */
+async function removeEntry(entry: RouteEntry, plan: Plan, exec: Exec): Promise<string | undefined> {
+  const { code, stderr } = await exec.run(entry.remove);
+  if (code === 0) return undefined;
+  return (await readPlanEntries(plan, exec)).some(({ key }) => key === entry.key) ? stderr : undefined;
 }
 
 function wantedRoutes(plan: Plan): Map<RouteEntry["key"], RouteCommand> {

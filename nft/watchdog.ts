@@ -77,6 +77,8 @@ export class Watchdog {
 
   #start(): ExecSession {
     const session = this.#exec.open([...WATCH, ...this.#scripts]);
+    // It waits for our end.
+    session.unref?.();
     session.ended.then(() => this.#restart());
     return session;
   }

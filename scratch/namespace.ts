@@ -37,15 +37,16 @@ export class ScratchNamespace implements AsyncDisposable {
       // its number is one that nsenter knows.
       const script = 'echo "holder $$"; exec unshare -nmpf --kill-child --mount-proc sh';
       const holder = host.open([...(userNamespace ? ["unshare", "-Ur"] : []), "sh", "-c", script]);
-      // A /run of its own: no lock or named namespace of the machine's is met.
+      // A /run of its own: no lock or named namespace of the machine's is met. Without -n mount(8) itself makes a folder
+      // in the machine's.
       const reply = await holder.exchange(
-        "mount -t tmpfs tmpfs /run && echo ready",
+        "mount -n -t tmpfs tmpfs /run && echo ready",
         ({ stdout, stderr }) => READY.test(stdout) || stderr !== "",
       );
       const pid = READY.exec(reply.stdout)?.[1];
       if (pid !== undefined) return new ScratchNamespace(new HostExec(entering(pid, userNamespace)), holder);
-      said.push(reply.stderr.trim() || await holder.ended);
       await holder.close();
+      said.push(reply.stderr.trim() || await holder.ended);
     }
     throw new ScratchError(`no scratch namespace can be made here: ${said.at(-1)}`);
   }

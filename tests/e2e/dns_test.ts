@@ -27,7 +27,7 @@ async function serve(host: LabHost, address: string, me: string, port = 53): Pro
     ...[`--port=${port}`, ...(address === "" ? [] : [`--listen-address=${address}`, "--bind-interfaces"])],
     ...[`--address=/who.example.test/${me}`, `--txt-record=big.example.test,${big.join(",")}`],
   ]);
-  await process.stderr.waitFor((line) => line.includes("started, version") || undefined, 5_000);
+  await process.stderr.waitFor((line) => line.includes("started, version") || undefined, 15_000);
   return process;
 }
 
@@ -38,7 +38,7 @@ async function forward(host: LabHost, to: string, port: number): Promise<void> {
     ...["--no-resolv", "--cache-size=0", `--port=${port}`, "--listen-address=127.0.0.1", "--bind-interfaces"],
     `--server=${to}`,
   ]);
-  await process.stderr.waitFor((line) => line.includes("using nameserver") || undefined, 5_000);
+  await process.stderr.waitFor((line) => line.includes("using nameserver") || undefined, 15_000);
 }
 
 async function dig(host: LabHost, asked: string, ...args: string[]): Promise<string> {

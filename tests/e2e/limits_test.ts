@@ -36,7 +36,7 @@ labTest("--max-connections: the newest is reset, the others are carried, room is
     const carried = await talk.say("x").then(() => true, () => false);
     if (carried) open.push(talk);
     return carried;
-  }, 5_000);
+  }, 15_000);
   await assertAllCarry(open);
   for (const talk of open) await talk.close();
   const totals = await proxy.stop();
@@ -171,7 +171,7 @@ labTest(
     for (const talk of waiting) await talk.close();
     await eventually("new connections are carried", async () => {
       return await talker.dial(servers.v6b, echo.port).say("y").then(() => true, () => false);
-    }, 5_000);
+    }, 15_000);
     const totals = await proxy.stopByForce();
     assertGreaterOrEqual(totals.tcpAcceptPauses, 1);
     assertGreaterOrEqual(totals.tcpRefusedFds, fates.filter((fate) => fate === "reset").length);

@@ -119,7 +119,7 @@ export async function kernelState(host: LabHost): Promise<string> {
 export async function rulesLetPass(host: LabHost): Promise<void> {
   await eventually("no rule takes first packets", async () => {
     return !(await host.output(["nft", "list", "ruleset"])).includes(`comment "take:`);
-  }, 5_000);
+  }, 15_000);
 }
 
 /** Waits until `holds`; for conditions of the kernel that nobody announces. */

@@ -128,7 +128,7 @@ async function resolveAll(host: LabHost, address: string): Promise<string> {
     ...["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-"],
     ...["--no-hosts", "--no-resolv", "--cache-size=0", `--server=${address}`],
   ]);
-  await resolver.stderr.waitFor((line) => line.includes("using nameserver") || undefined, 5_000);
+  await resolver.stderr.waitFor((line) => line.includes("using nameserver") || undefined, 15_000);
   const names = Array.from({ length: RESOLVED_NAMES }, (_, i) => `host${i}.${ZONE}`);
   const questions = names.flatMap((name) => [name, "A", "+short", "+tries=1", "+time=5"]);
   const answers = (await host.output(["dig", "@127.0.0.1", ...questions])).trimEnd().split("\n");

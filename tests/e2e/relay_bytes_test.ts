@@ -67,11 +67,12 @@ for (const source of ["own", "keep"] as const) {
     const results = await site.client.startClients(specs).results();
     for (const client of results) {
       assertEquals(client.receivedSha256, seededSha256(4, 100));
-      // A delayed acknowledgement takes 40 ms, a lost event for ever; twenty processes' worth of load takes less.
-      assertLess(client.durationMs, 1_000);
+      // A lost event is waited for until the script's time is up.
+      assertLess(client.durationMs, 5_000);
     }
+    // Each may be held up by the others. A timer that somebody has to wait for takes 200 ms at least.
     const fastest = Math.min(...results.map(({ durationMs }) => durationMs));
-    assertLess(fastest, 150);
+    assertLess(fastest, 200);
   });
 }
 

@@ -7,7 +7,7 @@ import { type ClientResult, type ClientSpec, GATEWAY_LAB, labTest } from "../lab
 import { endpoint, type EventOf, RelaySite, WAYS } from "./relay_site.ts";
 
 const { servers, nowhere } = GATEWAY_LAB;
-const CONNECT_TIMEOUT_MS = 1500;
+const CONNECT_TIMEOUT_MS = 2_500;
 /** Below a timer's rounding, see ffi/timer_wheel.ts. */
 const COARSE_MS = 10;
 /** Nothing listens there. */
@@ -33,7 +33,8 @@ const CASES: readonly Case[] = (["v4", "v6"] as const).flatMap((family): Case[] 
     address: servers[family],
     reason: "refused",
     leastMs: 0,
-    mostMs: 500,
+    // Before another SYN, which is sent after a second.
+    mostMs: 999,
     hasLocal: true,
   },
   {
@@ -86,7 +87,9 @@ for (const [mode, source] of WAYS) {
           const flow = await site.proxy.flowTo(endpoint(wanted.address, CLOSED_PORT));
           assertEquals([flow.end.reason, flow.end.side], [wanted.reason, "upstream"]);
           assertEquals([flow.bytesUp, flow.bytesDown, flow.local !== undefined], [0, 0, wanted.hasLocal]);
-          if (client.local !== undefined) assertEquals(flow.client, client.local);
+          // One port for several destinations arrives by REDIRECT as several ports.
+          const isShared = results.filter(({ local }) => local === client.local).length > 1;
+          if (client.local !== undefined && !isShared) assertEquals(flow.client, client.local);
           if (source === "keep" && wanted.hasLocal) assertEquals(flow.local, flow.client);
           assert(flow.durationMs <= wanted.mostMs, `${flow.durationMs} ms`);
           assertGreaterOrEqual(flow.durationMs, wanted.leastMs);
@@ -110,7 +113,7 @@ labTest("dial: a server that accepts and resets at once is a RST as well", async
   });
   const startedAt = performance.now();
   const results = await site.client.startClients(specs).results();
-  assertLess(performance.now() - startedAt, 5_000);
+  assertLess(performance.now() - startedAt, 15_000);
   for (const [at, client] of results.entries()) {
     assertReset(client);
     const flow = await site.proxy.flowTo(endpoint(specs[at]!.address, server.port), Math.floor(at / 2));

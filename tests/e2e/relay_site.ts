@@ -110,7 +110,8 @@ export class RunningProxy {
 
   /**
    * The flow that a client's connection became, when it has ended. Both ends are needed to tell: a client may use
-   * one port for several destinations at once.
+   * one port for several destinations at once. With REDIRECT it is then shown by another port, and not found: tests
+   * with several destinations look by {@linkcode flowTo}.
    */
   async flowOf(
     client: { readonly local?: string; readonly peer?: string },

@@ -2,7 +2,7 @@
  * Rules that `run` does not manage: what it prints works when it is pasted, and the `rules` commands do what the
  * script does.
  */
-import { assertEquals, assertMatch, assertStringIncludes } from "../assert.ts";
+import { assertEquals, assertMatch, assertNotEquals, assertStringIncludes } from "../assert.ts";
 import { GATEWAY_LAB, gatewayLab, type Lab, type LabHost, labTest } from "../lab/mod.ts";
 import { kernelState, MAIN, ProxyRun } from "./proxy_run.ts";
 import { assertSeenFrom } from "./seen_from.ts";
@@ -132,6 +132,39 @@ for (const rules of ["nft", "iptables", "iptables-legacy"]) {
     },
     { timeoutMs: 120_000 },
   );
+}
+
+/** What somebody else has under our name, by each tool. */
+const FOREIGN: Readonly<Record<string, string>> = {
+  nft: "nft add table inet pellucid; nft add chain inet pellucid side_in",
+  iptables:
+    "iptables-nft -t mangle -N pellucid_side_in; iptables-nft -t mangle -A pellucid_side_in -j RETURN",
+  "iptables-legacy":
+    "iptables-legacy -t mangle -N pellucid_side_in; iptables-legacy -t mangle -A pellucid_side_in -j RETURN",
+};
+
+for (const [rules, foreign] of Object.entries(FOREIGN)) {
+  labTest(`the script by ${rules}: leaves what is not ours, and the setting when it fails`, async () => {
+    await using lab = await gatewayLab();
+    const here = lab.host("gateway");
+    const flags = ["--sidecar", "--inbound", "tproxy", "--source", "keep", "--rules", rules];
+    const { stdout: script } = await pellucid(here, "rules", "render", ...flags);
+    const setting = () => here.output(["cat", "/proc/sys/net/ipv4/tcp_fwmark_accept"]);
+
+    const old = await setting();
+    const broken = script.replace(/^(?::pellucid_side_in .*|table inet pellucid \{)$/m, "no such thing");
+    assertNotEquals((await here.run(["sh"], { stdin: broken })).code, 0);
+    assertEquals(await setting(), old);
+
+    await here.output(["sh", "-c", foreign]);
+    const before = await kernelState(here);
+    for (const argument of ["apply", "undo"]) {
+      const { code, stderr } = await here.run(["sh", "-s", argument], { stdin: script });
+      assertEquals(code, 1);
+      assertMatch(stderr, /^(table inet pellucid is|chains pellucid_\* are) not ours, and in the way/);
+    }
+    assertEquals(await kernelState(here), before);
+  });
 }
 
 labTest("rules apply, run --rules none, rules verify, rules cleanup", async () => {

@@ -163,7 +163,7 @@ for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
         await proxy.process.kill("SIGKILL");
         const killedAt = performance.now();
         // Until the kernel has closed its listeners they take connections.
-        await proxy.process.wait(5_000);
+        await proxy.process.wait(15_000);
         if (policy === "open") {
           for (const family of FAMILIES) {
             await eventually(`${family}: a new connection gets through`, async () => {

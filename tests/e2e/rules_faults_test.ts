@@ -206,7 +206,7 @@ for (const mode of ["tproxy", "redirect"] as const) {
 
       await using last = await ProxyRun.start(here, args);
       await last.process.kill("SIGKILL");
-      await eventually("everything is as before", async () => await kernelState(here) === before, 1_000);
+      await eventually("everything is as before", async () => await kernelState(here) === before, 10_000);
       const cleanup = await here.run([Deno.execPath(), "run", "-A", MAIN, "rules", "cleanup"]);
       assertEquals([cleanup.code, cleanup.stderr, cleanup.stdout], [0, "", "nothing of ours was found\n"]);
     },

@@ -23,6 +23,16 @@ async function untilEvent(proxy: LabProcess, name: string): Promise<Record<strin
   }, EVENT_TIMEOUT_MS);
 }
 
+/** Runs `pellucid rules` with these arguments to its end. */
+async function rulesCommand(
+  gateway: LabHost,
+  ...args: string[]
+): Promise<{ code: number; stdout: string }> {
+  const command = gateway.deno(MAIN, ["rules", ...args]);
+  const { code } = await command.wait(EVENT_TIMEOUT_MS);
+  return { code, stdout: command.stdout.text() };
+}
+
 async function tables(gateway: LabHost): Promise<string> {
   return (await gateway.output(["nft", "list", "tables"])).trim();
 }
@@ -85,8 +95,7 @@ labTest(
       assertEquals((await otherPort.wait(EVENT_TIMEOUT_MS)).code, 1);
       assertEquals(await tables(gateway), "table inet pellucid");
       assert(first.running);
-      const cleanup = gateway.deno(MAIN, ["rules", "cleanup"]);
-      assertEquals((await cleanup.wait(EVENT_TIMEOUT_MS)).code, 1);
+      assertEquals((await rulesCommand(gateway, "cleanup")).code, 1);
       assertEquals(await tables(gateway), "table inet pellucid");
     }),
 );
@@ -95,11 +104,7 @@ labTest(
   "rules: apply outlives the command, verify sees what was changed, cleanup removes it",
   () =>
     inGateway(async (gateway) => {
-      const rules = async (...args: string[]) => {
-        const command = gateway.deno(MAIN, ["rules", ...args]);
-        const { code } = await command.wait(EVENT_TIMEOUT_MS);
-        return { code, stdout: command.stdout.text() };
-      };
+      const rules = (...args: string[]) => rulesCommand(gateway, ...args);
       assertEquals((await rules("apply", "--from", "lan0")).code, 0);
       assertEquals((await rules("verify", "--from", "lan0")).code, 0);
       await gateway.output(["ip", "-6", "rule", "del", "pref", "90"]);
@@ -116,11 +121,7 @@ labTest(
   "rules: verify, counters and apply without --rules go by the tool that made what is there",
   () =>
     inGateway(async (gateway) => {
-      const rules = async (...args: string[]) => {
-        const command = gateway.deno(MAIN, ["rules", ...args]);
-        const { code } = await command.wait(EVENT_TIMEOUT_MS);
-        return { code, stdout: command.stdout.text() };
-      };
+      const rules = (...args: string[]) => rulesCommand(gateway, ...args);
       assertEquals((await rules("apply", "--from", "lan0", "--rules", "iptables")).code, 0);
       const place = { code: 0, stdout: "iptables chains pellucid_* and routes are in place\n" };
       assertEquals(await rules("apply", "--from", "lan0"), place);

@@ -22,7 +22,7 @@ async function killAll(here: LabHost, proxy: ProxyRun): Promise<void> {
   const { pid } = await proxy.event("ready");
   const watchdogs = (await here.run(["pgrep", "-f", "while read -r line"])).stdout.trim().split("\n");
   await here.output(["kill", "-9", ...watchdogs.filter((word) => word !== ""), `${pid}`]);
-  await proxy.process.wait(5_000);
+  await proxy.process.wait(15_000);
 }
 
 for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {

@@ -31,15 +31,15 @@ for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
       await assertSeenFrom(echo, client.v4);
 
       await here.output(["ip", "link", "add", "lan9", "type", "veth", "peer", "name", "other9"]);
-      await proxy.event("rules-replaced", ({ message }) => message.includes("lan9"), 5_000);
+      await proxy.event("rules-replaced", ({ message }) => message.includes("lan9"));
       assertStringIncludes(await routingRules(here), "iif lan9 lookup 7873");
       await here.output(["ip", "link", "del", "lan9"]);
-      await proxy.event("rules-replaced", ({ message }) => message === "interfaces: now lan0", 5_000);
+      await proxy.event("rules-replaced", ({ message }) => message === "interfaces: now lan0");
       assert(!(await routingRules(here)).includes("lan9"));
 
       const many = Array.from({ length: 200 }, (_, i) => `198.19.${i}.0/24`);
       await Deno.writeTextFile(list, [servers.v4, ...many, ""].join("\n"));
-      await proxy.event("rules-replaced", ({ message }) => message.startsWith("lists"), 5_000);
+      await proxy.event("rules-replaced", ({ message }) => message.startsWith("lists"));
       await (await talker.reach(servers.v4, echo.port)).close();
       await assertSeenFrom(echo, client.v4);
       await (await talker.reach(servers.v4b, echo.port)).close();
@@ -48,7 +48,7 @@ for (const rules of ["nft", "iptables", "iptables-legacy"] as const) {
 
       // A list that cannot be read is said, and changes nothing.
       await Deno.writeTextFile(list, "nonsense\n");
-      await proxy.event("warning", ({ code }) => code === "rules-not-replaced", 5_000);
+      await proxy.event("warning", ({ code }) => code === "rules-not-replaced");
       await (await talker.reach(servers.v4b, echo.port)).close();
       await assertSeenFrom(echo, gateway.wanV4);
       await open.close();

@@ -18,7 +18,7 @@ labTest("watchdog: the lock of iptables is held for longer than one attempt wait
   await using proxy = await ProxyRun.start(here, ["--rules", "iptables-legacy", "--from", "lan0"]);
   const lock = 'exec flock "${XTABLES_LOCKFILE:-/run/xtables.lock}" sh -c "echo locked; exec sleep 8"';
   const holder = here.spawn(["sh", "-c", lock]);
-  await holder.stdout.waitFor((line) => line === "locked" || undefined, 5_000);
+  await holder.stdout.waitFor((line) => line === "locked" || undefined, 15_000);
   await proxy.process.kill("SIGKILL");
   await holder.status;
   assert(await hasRules(here), "the lock kept them");
@@ -42,5 +42,5 @@ labTest("watchdog: SIGQUIT to us and to all that we started, as Ctrl-\\ sends it
   await here.output(["kill", "-QUIT", ...children, pid]);
   await eventually("all of it is gone", async () => {
     return !await hasRules(here) && await kernelState(here) === before;
-  }, 5_000);
+  }, 15_000);
 }, { timeoutMs: 60_000 });

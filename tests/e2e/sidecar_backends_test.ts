@@ -42,7 +42,7 @@ for (const rules of ["nft", "iptables", "iptables-legacy"]) {
         ],
         ...["--no-resolv", "--port=5353", `--address=/who.example.test/${RESOLVED}`],
       ]);
-      await resolver.stderr.waitFor((line) => line.includes("started, version") || undefined, 5_000);
+      await resolver.stderr.waitFor((line) => line.includes("started, version") || undefined, 15_000);
       const proxy = await site.run([
         ...["--rules", rules, "--inbound", "tproxy", "--source", "keep"],
         ...["--capture-dns", "all", "--dns", endpoint(OUTSIDE.v6, 5353)],

@@ -34,15 +34,21 @@ for (const inbound of ["redirect", "tproxy"] as const) {
     }
     const totals = await proxy.stopByForce();
     assertEquals([totals.tcpAccepted, totals.tcpFinished, totals.tcpRefusedLoop], [2, 2, 0]);
+    const flows = site.flows().map(({ direction, client, destination, local, bytesUp }) => ({
+      direction,
+      client,
+      destination,
+      local,
+      bytesUp,
+    }));
+    // Two workers tell in no order.
+    const byClient = (one: { client: string }, other: { client: string }) =>
+      one.client < other.client ? -1 : 1;
     assertEquals(
-      site.flows().map(({ direction, client, destination, local, bytesUp }) => ({
-        direction,
-        client,
-        destination,
-        local,
-        bytesUp,
-      })),
-      clients.map((known) => ({ direction: "inbound" as const, ...known, bytesUp: EXCHANGED })),
+      flows.sort(byClient),
+      clients.map((known) => ({ direction: "inbound" as const, ...known, bytesUp: EXCHANGED })).sort(
+        byClient,
+      ),
     );
   });
 
@@ -93,7 +99,7 @@ for (const inbound of ["redirect", "tproxy"] as const) {
       for (const port of [15_001, 15_006]) {
         const steps = [{ do: "await-end" }] as const;
         const address = POD[family];
-        const { outcome, end } = await site.outside.connect({ address, port, steps, timeoutMs: 5_000 });
+        const { outcome, end } = await site.outside.connect({ address, port, steps });
         assert(outcome === "reset" || end === "reset", `${address}:${port}: ${outcome}, ${end}`);
       }
     }
@@ -153,14 +159,14 @@ labTest("sidecar: --drop-invalid loses what conntrack cannot place, and nothing 
     await using run = site.outside.startClients([{
       address: POD.v4,
       port: echo.port,
-      steps: [{ do: "send", bytes: 10 }, { do: "await-bytes", bytes: 10 }, { do: "sleep", ms: 1_500 }, {
+      steps: [{ do: "send", bytes: 10 }, { do: "await-bytes", bytes: 10 }, { do: "sleep", ms: 3_000 }, {
         do: "send",
         bytes: 10,
       }, {
         do: "await-bytes",
         bytes: 20,
       }],
-      timeoutMs: 5_000,
+      timeoutMs: 6_000,
     }]);
     await run.progress(({ received }) => received === 10);
     // From now on the open connection is one that conntrack has never heard of, and takes for none.

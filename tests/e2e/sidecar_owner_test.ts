@@ -82,7 +82,11 @@ labTest("sidecar without privileges: an address that lo lacks is said, and IPv4 
   await exchange(site.node, POD.v4, echo.port);
   assertEquals(hostOf((await echo.nextOpened()).peer), PASSTHROUGH.v4);
   const { tcpFinished, tcpDialFailed } = await proxy.stopByForce();
-  assertEquals([tcpFinished, tcpDialFailed, site.flows().at(-1)?.client.startsWith(NODE.v4)], [1, 1, true]);
+  assertEquals([tcpFinished, tcpDialFailed, site.flows().some(({ client }) => client.startsWith(NODE.v4))], [
+    1,
+    1,
+    true,
+  ]);
 });
 
 labTest("sidecar without privileges: whoever would meet its own rules does not start", async () => {

@@ -111,7 +111,7 @@ labTest(
       await eventually(
         `${address} is bound`,
         async () => (await here.output(["ss", "-Haun"])).includes(`:${port} `),
-        5_000,
+        15_000,
       );
       assertEquals(await failedStart(here, [...FROM_LAN, "--workers", "3"]), {
         code: "port-taken",
@@ -155,6 +155,15 @@ labTest("nft or ip missing: which package has it", async () => {
       assertEquals(hint, `install the package ${debianPackage}`);
     }
   }
+});
+
+labTest("a host without setsid runs as any other", async () => {
+  await using lab = await gatewayLab();
+  const here = lab.host("gateway");
+  await using proxy = await ProxyRun.start(here, BY_NFT, { prefix: withoutProgram("setsid") });
+  assertStringIncludes(await here.output(["nft", "list", "tables"]), "pellucid");
+  await proxy.stop();
+  assertEquals(await here.output(["nft", "list", "tables"]), "");
 });
 
 labTest("a kernel without tproxy: said so, and redirect offered, which works there", async () => {

@@ -103,7 +103,7 @@ labTest("udp drain: SIGKILL: flows that were taken go on by themselves", async (
       sockets.push({ socket, to });
     }
     await proxy.process.kill("SIGKILL");
-    await proxy.process.wait(5_000);
+    await proxy.process.wait(15_000);
     for (const { socket, to } of sockets) {
       // The table goes a moment after its owner.
       let answered = false;

@@ -32,7 +32,7 @@ labTest("udp heap: a million datagrams leave nothing behind for the garbage coll
   const { v4 } = GATEWAY_LAB.servers;
   // It answers from the address that was asked only if it has no other.
   await using server = lab.host("internet").spawn(["iperf3", "--forceflush", "-s", "-B", v4]);
-  await server.stdout.waitFor((line) => line.includes("listening") || undefined, 5_000);
+  await server.stdout.waitFor((line) => line.includes("listening") || undefined, 15_000);
   await using load = lab.host("client").spawn([
     ...["iperf3", "-c", v4, "-u", "-b", "0", "-l", "300", "-P", "8", "--bidir", "-t", "60"],
   ]);

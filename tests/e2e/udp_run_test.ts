@@ -102,7 +102,7 @@ labTest(
       await eventually("the connection has ended", async () => {
         const listing = await here.output(["ss", "-Htn", "state", "established"]);
         return !listing.includes(`:${web.port}`);
-      }, 5_000);
+      }, 15_000);
       return [seen, (await proxy.stop()).tcpAccepted];
     };
     assertEquals(await taken(["--udp", "off"], 4001), [[client.v4], 1]);

@@ -5,19 +5,18 @@
  */
 import type { ClientSpec } from "../lab/mod.ts";
 
-/**
- * Sends 1,000 bytes to an echo server, and as many again after a pause.
- *
- * @param pauseMs long enough for the test to change the rules in the meantime.
- */
-export function longConnection(address: string, port: number, pauseMs = 4000): ClientSpec {
+/** A change takes half a second where the machine has little else to do. */
+const PAUSE_MS = 2500;
+
+/** Sends 1,000 bytes to an echo server, and as many again after a pause in which the test changes the rules. */
+export function longConnection(address: string, port: number): ClientSpec {
   return {
     address,
     port,
     steps: [
       { do: "send", bytes: 1000 },
       { do: "await-bytes", bytes: 1000 },
-      { do: "sleep", ms: pauseMs },
+      { do: "sleep", ms: PAUSE_MS },
       { do: "send", bytes: 1000 },
       { do: "await-bytes", bytes: 2000 },
       { do: "half-close" },

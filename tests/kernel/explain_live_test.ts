@@ -13,7 +13,7 @@ import { type Comparison, ScratchError, tryLive } from "../../scratch/mod.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "../assert.ts";
 import { type IntentChanges, intentWith } from "../fixtures/intents.ts";
 import { ARRIVING, GATEWAY } from "../fixtures/packets.ts";
-import { labTest } from "../lab/mod.ts";
+import { gatewayLab, labTest } from "../lab/mod.ts";
 
 const DOWN: PacketHost = { ...GATEWAY, proxy: "down" };
 const { marks } = intentWith();
@@ -273,4 +273,13 @@ labTest("explain --live: what cannot be made here is refused by name", async () 
     ScratchError,
     "cgroup",
   );
+});
+
+labTest("explain --live: leaves nothing in the /run of the host", async () => {
+  await using lab = await gatewayLab();
+  const gateway = lab.host("gateway");
+  const before = await gateway.output(["ls", "/run"]);
+  const packet = ["10.0.0.5", "192.0.2.1:443", "tcp", "--in", "lan0"];
+  await gateway.output(ourselves("explain", ...packet, "--from", "lan0", "--live"));
+  assertEquals(await gateway.output(["ls", "/run"]), before);
 });

@@ -93,13 +93,14 @@ labTest(
     const again: ClientSpec["steps"] = [
       { do: "send", bytes: 1000 },
       { do: "await-bytes", bytes: 1000 },
-      { do: "sleep", ms: 1500 },
+      // Long enough for the rules to go.
+      { do: "sleep", ms: 3_000 },
       { do: "send", bytes: 1000 },
       { do: "await-bytes", bytes: 2000 },
     ];
     await using run = lab.host("client").startClients([{
       ...echoOnce(echo.port),
-      timeoutMs: 5_000,
+      timeoutMs: 6_000,
       steps: again,
     }]);
     await run.progress(({ received }) => received >= 1000);
@@ -132,14 +133,14 @@ labTest("fact: nft -i takes a line as one transaction, and tells of errors on st
   await using lab = await gatewayLab();
   await using nft = lab.host("gateway").spawn(["nft", "-i"]);
   await nft.write("add table inet first; add chain inet nosuch c\n");
-  await nft.stderr.waitFor((line) => line.includes("Error:") || undefined, 5_000);
+  await nft.stderr.waitFor((line) => line.includes("Error:") || undefined, 15_000);
   await nft.write('add table inet second { comment "kept"; }\nlist tables\n');
-  const listed = await nft.stdout.waitFor((line) => line.startsWith("table ") ? line : undefined, 5_000);
+  const listed = await nft.stdout.waitFor((line) => line.startsWith("table ") ? line : undefined, 15_000);
   // The session went on, and of the line that failed nothing was done.
   assertEquals(listed, "table inet second");
   assertEquals(nft.stdout.text().includes("Error"), false);
   await nft.closeStdin();
-  assertEquals((await nft.wait(5_000)).code, 0);
+  assertEquals((await nft.wait(15_000)).code, 0);
   assertStringIncludes(nft.stderr.text(), "nosuch");
 });
 

@@ -94,7 +94,7 @@ class Stream implements AsyncDisposable {
     this.#stopped = true;
     await this.#running;
     const back = () => this.sockets.reduce((sum, socket) => sum + socket.receivedCount, 0);
-    for (let waitMs = 0; waitMs < 2_000 && back() < this.sent; waitMs += 20) {
+    for (let waitMs = 0; waitMs < 10_000 && back() < this.sent; waitMs += 20) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
     return back();

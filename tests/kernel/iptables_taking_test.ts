@@ -35,7 +35,7 @@ async function load(lab: Lab, flavour: IptablesName, changes: IntentChanges) {
 }
 
 async function started(from: LabHost, ports: readonly [string, number][]) {
-  const run = from.startClients(ports.map(([address, port]) => longConnection(address, port, 2500)));
+  const run = from.startClients(ports.map(([address, port]) => longConnection(address, port)));
   for (const i of ports.keys()) await run.progress(({ received }) => received >= 1000, i);
   return run;
 }
@@ -117,16 +117,17 @@ for (const flavour of FLAVOURS) {
           }
           assertEquals(relay.acceptedCount, 2);
         }
-        for (const from of [here, lab.host("client")]) {
-          for (const [address, port] of both) {
+        const lost = [here, lab.host("client")].flatMap((from) =>
+          both.map(async ([address, port]) => {
             await using run = from.startClients([{ address, port, steps: [] }]);
             const outcome = await Promise.race([
               run.results().then(([result]) => result!.outcome as string, () => "ended"),
-              new Promise<string>((resolve) => setTimeout(() => resolve("no answer"), 1_000)),
+              new Promise<string>((resolve) => setTimeout(() => resolve("no answer"), 1_500)),
             ]);
             assertEquals(outcome, "no answer", `${from.name} to ${address}`);
-          }
-        }
+          })
+        );
+        await Promise.all(lost);
         // Nothing else is lost.
         const direct = await lab.host("internet").connect({
           address: gateway.wanV4,

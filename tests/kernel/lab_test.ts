@@ -91,7 +91,7 @@ labTest("lab: a process is killed by the id it has outside", async () => {
     "-c",
     "trap '' TERM; echo $$; while :; do sleep 0.1; done",
   ]);
-  const printed = await process.stdout.waitFor((line) => line, 5_000);
+  const printed = await process.stdout.waitFor((line) => line, 15_000);
   assertEquals(await process.insidePid(), Number(printed));
   const outside = await process.outsidePid();
   assertStringIncludes(await Deno.readTextFile(`/proc/${outside}/cmdline`), "trap");
@@ -99,7 +99,7 @@ labTest("lab: a process is killed by the id it has outside", async () => {
   await process.kill("SIGSTOP");
   Deno.kill(outside, "SIGKILL");
   await process.kill("SIGCONT").catch(() => {});
-  assertEquals((await process.wait(5_000)).signal, "SIGKILL");
+  assertEquals((await process.wait(15_000)).signal, "SIGKILL");
   await assertRejects(() => process.kill("SIGTERM"), Error, "has no process");
 });
 
@@ -107,7 +107,7 @@ labTest("lab: stop ends what ignores signals and what was put in the background"
   const lab = await gatewayLab();
   const script = "trap '' TERM INT HUP; (trap '' TERM INT HUP; exec sleep 1000) & echo $!; wait";
   const process = lab.host("client").spawn(["sh", "-c", script]);
-  await process.stdout.waitFor((line) => line, 5_000);
+  await process.stdout.waitFor((line) => line, 15_000);
   const pids = await descendants(lab.holderPid);
   pids.push(await process.outsidePid(), ...await descendants(await process.outsidePid()));
   assert(pids.length >= 3);
@@ -126,7 +126,7 @@ labTest("lab: nothing is left when the program that started it is killed", async
 const lab = await gatewayLab();
 const server = await lab.host("internet").serve({ kind: "echo" });
 const sleeper = lab.host("client").spawn(["setsid", "sh", "-c", "sleep 1000 & echo up; exec sleep 1000"]);
-await sleeper.stdout.waitFor((line) => line === "up" || undefined, 5000);
+await sleeper.stdout.waitFor((line) => line === "up" || undefined, 15_000);
 console.log("up");
 await new Promise((resolve) => setTimeout(resolve, 60_000));
 `,
@@ -143,7 +143,7 @@ await new Promise((resolve) => setTimeout(resolve, 60_000));
     child.kill("SIGKILL");
     await child.status;
     await reader.cancel();
-    const deadline = performance.now() + 5_000;
+    const deadline = performance.now() + 15_000;
     while (pids.some(isAlive) && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 20));
     }

@@ -20,7 +20,7 @@ const { client, gateway, secondClient, servers } = GATEWAY_LAB;
 const { marks } = DEFAULT_KERNEL_NUMBERS;
 /** Long after the last datagram that a test has sent has arrived somewhere. */
 const QUIET_MS = 300;
-const TAKEN_TIMEOUT_MS = 5_000;
+const TAKEN_TIMEOUT_MS = 15_000;
 const POLL_MS = 5;
 
 /** `ip:port`, with brackets where they belong. */

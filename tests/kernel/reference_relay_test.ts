@@ -26,7 +26,7 @@ function relayTest(name: string, mode: "tproxy" | "redirect", body: (site: Relay
     await intercept(lab.host("gateway"), { tcp: mode, udp: "off" });
     const argv = [native.relay, "--port", `${RELAY_PORT}`, "--mode", mode];
     const relay = lab.host("gateway").spawn(argv);
-    await relay.stdout.waitFor((line) => line === "ready" || undefined, 5_000);
+    await relay.stdout.waitFor((line) => line === "ready" || undefined, 15_000);
     await body({ lab, relay, native });
     await assertHoldsNoSocket(relay);
   }, { ignore: !hasCompiler() });
@@ -45,7 +45,7 @@ async function assertHoldsNoSocket(relay: LabProcess): Promise<void> {
 for (const mode of ["tproxy", "redirect"] as const) {
   relayTest("64 MiB both ways at once arrive as sent, IPv4 and IPv6", mode, async ({ lab, native }) => {
     const servers = lab.host("internet").spawn([native.load, "serve"]);
-    await servers.stdout.waitFor((line) => line === "ready" || undefined, 5_000);
+    await servers.stdout.waitFor((line) => line === "ready" || undefined, 15_000);
     for (const to of [v4, v6]) {
       const argv = [native.load, "verify", "--to", to, "--bytes", `${64 * MIB}`];
       const result = JSON.parse(await lab.host("client").output(argv));

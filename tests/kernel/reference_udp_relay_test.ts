@@ -32,7 +32,7 @@ async function withRelay(flags: readonly string[], body: (site: Site) => Promise
   await forwardNoUdp(host);
   await intercept(host, { tcp: "off", udp: "tproxy" });
   const relay = host.spawn([native.udp_relay, "--port", `${RELAY_PORT}`, ...flags]);
-  await relay.stdout.waitFor((line) => line === "ready" || undefined, 5_000);
+  await relay.stdout.waitFor((line) => line === "ready" || undefined, 15_000);
   await body({ lab, native, relay });
   assert(relay.running, relay.stderr.text());
 }

@@ -103,7 +103,7 @@ async function act(
   );
   await whileOpen();
   await process.closeStdin();
-  assertEquals((await process.wait(5_000)).code, 0, process.stderr.text());
+  assertEquals((await process.wait(15_000)).code, 0, process.stderr.text());
   return results;
 }
 

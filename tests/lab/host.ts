@@ -121,7 +121,7 @@ export class LabHost {
 
   /** Resolves when no process of this host is left; called when the lab has ended. */
   async settle(): Promise<void> {
-    await Promise.all([...this.#processes].map((process) => process.wait(5_000)));
+    await Promise.all([...this.#processes].map((process) => process.wait(15_000)));
   }
 }
 

@@ -108,7 +108,7 @@ export class LabProcess implements AsyncDisposable {
       await this.kill("SIGKILL").catch(() => {});
       for (const pid of children) killIfThere(pid);
     }
-    await within(this.status, 5_000, `end of ${this.argv.join(" ")}`);
+    await within(this.status, 15_000, `end of ${this.argv.join(" ")}`);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
