@@ -21,7 +21,7 @@ import {
   SocksServer,
   type SocksServerSpec,
 } from "../lab/mod.ts";
-import { endpoint, type Mode, RelaySite, RunningProxy } from "./relay_site.ts";
+import { endpoint, type Mode, RunningProxy } from "./relay_site.ts";
 
 const APP = new URL("./relay_app_main.ts", import.meta.url).href;
 const { servers, gateway } = GATEWAY_LAB;
@@ -340,18 +340,15 @@ for (const mode of ["tproxy", "redirect"] as const satisfies Mode[]) {
   );
 }
 
-labTest(
-  "routing: a name that cannot be resolved and a secret that is not there stop the start, by name",
-  async () => {
-    await using site = await RelaySite.start();
-    const upstream = socks5("office", 1080, {
-      credentials: { username: "me", password: { kind: "file", path: "/nowhere/secret" } },
-    });
-    const settings = { port: 7999, from: [], rules: "none", ...through([upstream], "office") };
-    const { code, stderr } = await site.gateway.run(
-      [Deno.execPath(), "run", "-A", "--cached-only", APP, JSON.stringify(settings)],
-    );
-    assert(code !== 0);
-    assertStringIncludes(stderr, "upstream.office.password-file");
-  },
-);
+labTest("routing: a secret that is not there stops the start, by the file's name", async () => {
+  await using lab = await gatewayLab();
+  const upstream = socks5("office", 1080, {
+    credentials: { username: "me", password: { kind: "file", path: "/nowhere/secret" } },
+  });
+  const settings = { from: ["lan0"], ...through([upstream], "office") };
+  const { code, stderr } = await lab.host("gateway").run(
+    [Deno.execPath(), "run", "-A", "--cached-only", APP, JSON.stringify(settings)],
+  );
+  assert(code !== 0);
+  assertStringIncludes(stderr, "upstream.office.password-file: /nowhere/secret: No such file");
+});
