@@ -171,3 +171,58 @@ labTest(
     );
   },
 );
+
+labTest(
+  "group: under load, a server that is killed costs the connections that it carried, and not one that is new",
+  async () => {
+    await using lab = await gatewayLab();
+    const internet = lab.host("internet"), client = lab.host("client");
+    let first = await SocksServer.start(internet);
+    const { port } = first;
+    const second = await SocksServer.start(internet);
+    const echo = await internet.serve({ kind: "echo" });
+    const settings: Partial<RunConfig> = {
+      workers: 2,
+      upstreams: [...BUILT_IN_UPSTREAMS, socks5("first", port), socks5("second", second.port)],
+      groups: [group("office", "keep")],
+      policy: { rules: [], otherwise: "office", pushDown: false },
+    };
+    const proxy = await RunningProxy.ready(lab.host("gateway").deno(APP, [JSON.stringify(settings)]));
+    /** Connections that talk, rest and talk again. @returns how many could. */
+    const load = async (restMs = 100, meanwhile = async () => {}) => {
+      const talk = (bytes: number): ClientStep[] => [
+        { do: "send", bytes: BYTES },
+        { do: "await-bytes", bytes },
+      ];
+      const steps: ClientStep[] = [
+        ...talk(BYTES),
+        { do: "sleep", ms: restMs },
+        ...talk(2 * BYTES),
+        ...TALK.slice(2),
+      ];
+      const specs = Array.from({ length: 40 }, () => ({ address: servers.v4, port: echo.port, steps }));
+      await using run = client.startClients(specs);
+      for (let i = 0; i < specs.length; i++) await run.progress(({ received }) => received >= BYTES, i);
+      await meanwhile();
+      const results = await run.results();
+      return results.filter(({ received, end }) => received === 2 * BYTES && end === "fin").length;
+    };
+    const carried = { before: 0, during: 0, without: 0, back: 0 };
+    carried.before = await load() + await load();
+    carried.during = await load(3000, () => first.process.kill("SIGKILL"));
+    // Begins before any check has found out.
+    for (let i = 0; i < 4; i++) carried.without += await load();
+    const bySecond = second.requests.length;
+    first = await SocksServer.start(internet, { port });
+    await proxy.process.stderr.waitFor(
+      () => proxy.events("upstream-up").length > 0 ? true : undefined,
+      EVENT_TIMEOUT_MS,
+    );
+    carried.back = await load() + await load();
+    assertEquals(carried, { before: 80, during: 0, without: 160, back: 80 });
+    assertEquals([bySecond, second.requests.length, first.requests.length], [160, 160, 80]);
+    assertEquals(proxy.events("upstream-down").map(({ member }) => member), ["first"]);
+    const { stopped } = await proxy.stop();
+    assertEquals([stopped.totals.tcpOpenNow, stopped.totals.tcpUpstreamFailed], [0, 0]);
+  },
+);
