@@ -39,7 +39,10 @@ export async function startDante(
   return { log: () => server.stderr.text() };
 }
 
-/** The one user of the lab is root, so that is who it stays. */
+/**
+ * The one user of the lab is root, so that is who it stays. It would connect the sockets of associations to the first
+ * destination unless told otherwise, and answers from elsewhere would be lost.
+ */
 function configuration(method: "none" | "username"): string {
   return `logoutput: stderr
 internal: ${servers.v4b} port = ${DANTE_PORT}
@@ -48,6 +51,7 @@ external: ${servers.v4b}
 external: ${servers.v6b}
 clientmethod: none
 socksmethod: ${method}
+udp.connectdst: no
 user.privileged: root
 user.unprivileged: root
 client pass { from: 0/0 to: 0/0 }

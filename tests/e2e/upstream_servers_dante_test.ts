@@ -34,7 +34,7 @@ for (const method of ["none", "username"] as const) {
     await using dns = await ProgramInUse.start(overTcp(KNOT), site.lab);
     await using iperf3 = await ProgramInUse.start(IPERF3_TCP, site.lab);
     const { username, password } = DANTE_LOGIN;
-    await Deno.writeTextFile(`${site.folder}/password`, `${password}\n`);
+    await Deno.writeTextFile(`${site.folder}/password`, `${password}\n`, { mode: 0o600 });
     const login = method === "none" ? "" : `username = "${username}"\npassword-file = "password"`;
     for (const family of BOTH_FAMILIES) {
       await context.step(`the server is reached over IP${family}`, async (step) => {

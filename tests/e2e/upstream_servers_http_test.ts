@@ -39,7 +39,7 @@ for (const wantsLogin of [false, true]) {
     await using dns = await ProgramInUse.start(overTcp(KNOT), site.lab);
     await using iperf3 = await ProgramInUse.start(IPERF3_TCP, site.lab);
     const { username, password } = TINYPROXY_LOGIN;
-    await Deno.writeTextFile(`${site.folder}/password`, `${password}\n`);
+    await Deno.writeTextFile(`${site.folder}/password`, `${password}\n`, { mode: 0o600 });
     const login = wantsLogin ? `username = "${username}"\npassword-file = "password"` : "";
     for (const family of BOTH_FAMILIES) {
       await context.step(`the proxy is reached over IP${family}`, async (step) => {

@@ -34,7 +34,8 @@ export class UpstreamSite implements AsyncDisposable {
   async run(tables: string): Promise<ProxyRun> {
     const file = `${this.folder}/pellucid.toml`;
     const general = `workers = 1\n[intercept]\nfrom = "lan0"\n[log]\nflows = true\n`;
-    await Deno.writeTextFile(file, general + tables);
+    // It may hold passwords.
+    await Deno.writeTextFile(file, general + tables, { mode: 0o600 });
     return await ProxyRun.start(this.lab.host("gateway"), ["--config", file]);
   }
 
