@@ -19,6 +19,8 @@ enum {
     SINK_PORT = 7003,   /* discards for ever */
     VERIFY_PORT = 7004, /* see load_verify.c */
     ONCE_PORT = 7005,   /* sends back what it got first and closes */
+    SOCKS_PORT = 1080,  /* SOCKS5: becomes one of the others, see load_socks.c */
+    SOCKS_UDP_PORT = 7100, /* udp_load's server, which its associations name as the relay */
     EVENTS = 256,
 };
 
@@ -58,5 +60,13 @@ struct exchange *exchange_open(int fd, bool is_server, uint64_t bytes);
 enum exchange_state { EXCHANGE_RUNS, EXCHANGE_DONE, EXCHANGE_BROKEN };
 enum exchange_state exchange_step(struct exchange *exchange);
 const char *exchange_error(const struct exchange *exchange);
+
+/* load_socks.c: one step of a SOCKS5 handshake, as far as the client has got. A phase is 0 at first. */
+enum socks_state { SOCKS_WAITS, SOCKS_CONNECTED, SOCKS_ASSOCIATED, SOCKS_BROKEN };
+struct socks_outcome {
+    enum socks_state state;
+    int port; /* that the client wants to be connected to */
+};
+struct socks_outcome socks_step(int fd, uint8_t *phase);
 
 #endif

@@ -1,4 +1,7 @@
-/* The servers, all of them in one thread: echo, once, source, sink and verify. */
+/*
+ * The servers, all of them in one thread: echo, once, source, sink and verify; and a SOCKS5 server, whose connections
+ * become one of these.
+ */
 #include "load.h"
 
 #include <errno.h>
@@ -10,13 +13,15 @@
 #include <unistd.h>
 
 /* An event's data: what the descriptor is, and the descriptor, so that a connection needs no memory. */
-enum role { ECHO, ONCE, SOURCE, SINK, VERIFY, ROLES };
-enum { LISTENS = 1 << 8, ROLE_SHIFT = 32 };
+enum role { ECHO, ONCE, SOURCE, SINK, VERIFY, SOCKS, ROLES };
+enum { LISTENS = 1 << 8, ROLE_SHIFT = 32, DESCRIPTORS = 1 << 16 };
 
-static const int ports[ROLES] = {ECHO_PORT, ONCE_PORT, SOURCE_PORT, SINK_PORT, VERIFY_PORT};
+static const int ports[ROLES] = {ECHO_PORT, ONCE_PORT, SOURCE_PORT, SINK_PORT, VERIFY_PORT, SOCKS_PORT};
 static char buffer[64 * 1024];
 static int epoll_fd, zeros_fd;
-static struct exchange *exchanges[1024]; /* by descriptor; a verified exchange is the only one with state */
+/* By descriptor: verified exchanges and handshakes are the only connections with state. */
+static struct exchange *exchanges[DESCRIPTORS];
+static uint8_t phases[DESCRIPTORS];
 
 static void listen_as(enum role role) {
     struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons(ports[role])};
@@ -27,7 +32,9 @@ static void listen_as(enum role role) {
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) < 0)
         die("socket");
     /* The connection and its byte are then one event. */
-    if (role == ONCE && setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof one) < 0) die("TCP_DEFER_ACCEPT");
+    if ((role == ONCE || role == SOCKS) &&
+        setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &one, sizeof one) < 0)
+        die("TCP_DEFER_ACCEPT");
     if (bind(fd, (struct sockaddr *)&any, sizeof any) < 0) die("bind to port %d", ports[role]);
     if (listen(fd, 4096) < 0) die("listen");
     watch(epoll_fd, fd, EPOLLIN | EPOLLET, (uint64_t)(role | LISTENS) << ROLE_SHIFT | (unsigned)fd);
@@ -42,10 +49,20 @@ static bool answer_once(int fd) {
     return true;
 }
 
+static unsigned events_of(enum role role) {
+    if (role == SOURCE) return EPOLLOUT;
+    return EPOLLIN | EPOLLRDHUP | EPOLLET | (role == VERIFY ? EPOLLOUT : 0);
+}
+
+/* What a connection is, before anything has been read of it as that. False when it cannot be. */
+static bool begin(int fd, enum role role) {
+    if (fd >= DESCRIPTORS) return false;
+    if (role == VERIFY) exchanges[fd] = exchange_open(fd, true, 0);
+    if (role == SOCKS) phases[fd] = 0;
+    return true;
+}
+
 static void accept_all(int listener, enum role role) {
-    unsigned events = role == SOURCE   ? EPOLLOUT
-                      : role == VERIFY ? EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET
-                                       : EPOLLIN | EPOLLRDHUP | EPOLLET;
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
@@ -54,14 +71,8 @@ static void accept_all(int listener, enum role role) {
             return;
         }
         if (role == ONCE && answer_once(fd)) continue;
-        if (role == VERIFY) {
-            if (fd >= (int)(sizeof exchanges / sizeof *exchanges)) {
-                close(fd);
-                continue;
-            }
-            exchanges[fd] = exchange_open(fd, true, 0);
-        }
-        watch(epoll_fd, fd, events, (uint64_t)role << ROLE_SHIFT | (unsigned)fd);
+        if (begin(fd, role)) watch(epoll_fd, fd, events_of(role), (uint64_t)role << ROLE_SHIFT | (unsigned)fd);
+        else close(fd);
     }
 }
 
@@ -103,6 +114,24 @@ static void verify(int fd) {
     close(fd);
 }
 
+/* A client that is connected from now on talks to the server it has asked for, which is told of what is there. */
+static void connect_to(int fd, int port) {
+    for (enum role role = 0; role < SOCKS; role++) {
+        if (ports[role] != port || !begin(fd, role)) continue;
+        struct epoll_event event = {.events = events_of(role), .data.u64 = (uint64_t)role << ROLE_SHIFT | (unsigned)fd};
+        if (epoll_ctl(epoll_fd, EPOLL_CTL_MOD, fd, &event) < 0) die("epoll_ctl");
+        return;
+    }
+    close(fd);
+}
+
+/* An association lasts until its client closes; of it nothing is expected but that. */
+static void socks(int fd) {
+    struct socks_outcome outcome = socks_step(fd, &phases[fd]);
+    if (outcome.state == SOCKS_CONNECTED) connect_to(fd, outcome.port);
+    else if (outcome.state == SOCKS_BROKEN) close(fd);
+}
+
 void serve(void) {
     struct epoll_event events[EVENTS];
     epoll_fd = new_epoll();
@@ -121,7 +150,8 @@ void serve(void) {
             else if (role == ONCE) answer_once(fd);
             else if (role == SOURCE) source(fd);
             else if (role == SINK) sink(fd);
-            else verify(fd);
+            else if (role == VERIFY) verify(fd);
+            else socks(fd);
         }
     }
 }
