@@ -100,11 +100,12 @@ export class ControlSocket implements Disposable {
   /** Nobody can ask any more; who has asked is still answered. */
   [Symbol.dispose](): void {
     try {
-      // The runtime removes the file too.
+      // The runtime removes it too, but sometimes later.
+      Deno.removeSync(this.path);
       this.#listener.close();
       if (this.#folder.isOurs) Deno.removeSync(this.#folder.path);
     } catch {
-      // Closed before, or another proxy's socket is there.
+      // Closed before, or another proxy's socket is in the folder.
     }
   }
 }

@@ -93,7 +93,11 @@ Deno.test("guard: a change that is read when draining begins is not put in place
       const plan = await this.plan();
       guard.enterDrain();
       read = true;
-      return { plan, why: "lists", source: { value: plan.intent, seen: { files: "", interfaces: "", empty: [] } } };
+      return {
+        plan,
+        why: "lists",
+        source: { value: plan.intent, seen: { files: "", interfaces: "", empty: [] } },
+      };
     }
   }({ ...defaultRunConfig(), from: ["lan0"] });
   const { intent: { routeTable } } = await planner.plan();
