@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { importPolicy } from "./policy_module.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
 import { runWorker } from "./worker.ts";
 
@@ -15,8 +16,11 @@ interface WorkerScope {
 
 const scope = globalThis as unknown as WorkerScope;
 
-scope.onmessage = (event) => {
-  if (event.data.kind !== "start") return;
-  runWorker(event.data.config, event.data.port, (message) => scope.postMessage(message));
+scope.onmessage = async ({ data }) => {
+  if (data.kind === "start") await runWorker(data.config, data.port, (message) => scope.postMessage(message));
+  else if (data.kind === "try-policy") {
+    const fault = await importPolicy(data.url).then(() => undefined, (error: Error) => error.message);
+    scope.postMessage({ kind: "tried", fault });
+  } else return;
   scope.close();
 };

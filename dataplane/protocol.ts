@@ -6,6 +6,8 @@
  * which the worker can read synchronously, and then the worker's doorbell is rung: one byte written to the pipe
  * whose write end the worker announced. Messages from a worker arrive as usual.
  *
+ * A worker that was posted `try-policy` instead of `start` only tries whether a module can be used.
+ *
  * The worker's life: `start` → `ready` | `failed`; `routing` → `routed`, any number of times; `drain` → `drained`; `stop` → `stopped`. After `stopped` and
  * after `failed` every descriptor it had is closed, but for the doorbell's write end.
  *
@@ -16,7 +18,9 @@ import type { Endpoint } from "../net/mod.ts";
 import type { TcpSettings } from "../tcp/settings.ts";
 import type { UdpSettings } from "../udp/settings.ts";
 import type { MemberChange } from "../upstream/health_state.ts";
-import type { RoutingSettings } from "../upstream/settings.ts";
+import type { PolicyModuleSettings, RoutingSettings } from "../upstream/settings.ts";
+import type { LifeMemory } from "./life_memory.ts";
+export type { PolicyModuleSettings };
 export type { DnsListenerSettings, MemberChange, RoutingSettings, TcpSettings, UdpSettings };
 
 /** Everything a worker needs to know. */
@@ -48,6 +52,10 @@ export interface WorkerConfig {
   readonly clientSeed: number;
   /** Where finished flows are recorded, see flow_ring.ts; absent when nobody wants them. */
   readonly flowRing: SharedArrayBuffer | undefined;
+  /** What this life has, noted for whoever comes after it; absent without a policy module. */
+  readonly life?: LifeMemory;
+  /** What a life before it had that was given up, to be given back first of all. */
+  readonly leftBehind?: LifeMemory;
 }
 
 /** The addresses that a worker listens on, as text; those of UDP are also the ones of redirected queries. */
@@ -60,6 +68,8 @@ export interface Listeners {
 export type ToWorker =
   /** Posted to the worker, with `port` in the transfer list; the others go to the far end of `port`. */
   | { readonly kind: "start"; readonly config: WorkerConfig; readonly port: MessagePort }
+  /** Posted to the worker: imports a policy module and says whether it can be used. */
+  | { readonly kind: "try-policy"; readonly url: string }
   /** Take on nothing new; say `drained` when the last connection and the last session have ended. */
   | { readonly kind: "drain" }
   /** From now on new flows leave in other ways; those that there are keep theirs. */
@@ -89,5 +99,7 @@ export type FromWorker =
   | { readonly kind: "routed" }
   /** The flow ring's reader was asleep and there is a record now. */
   | { readonly kind: "records" }
+  /** The policy module that was to be tried cannot be used, which `fault` says why; undefined: it can. */
+  | { readonly kind: "tried"; readonly fault: string | undefined }
   | { readonly kind: "drained" }
   | { readonly kind: "stopped" };

@@ -138,6 +138,14 @@ export const COUNTERS = [
   "dnsSendDrops",
   /** Flow records dropped because the ring was full. */
   "flowRecordsDropped",
+  /** Flows that the policy module was asked about. */
+  "policyAsked",
+  /** Answers of the policy module that could not be used: it threw, or named no upstream. The rules decided. */
+  "policyErrors",
+  /** Answers of the policy module that came too late. The rules decided. */
+  "policyLate",
+  /** Flows that the policy module was not asked about, because it had been late too often. The rules decided. */
+  "policyPassedOver",
 ] as const;
 
 /** Name of one counter. */

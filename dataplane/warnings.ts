@@ -7,11 +7,12 @@ import type { DnsWarning } from "../dns/mod.ts";
 import type { Reactor } from "../ffi/mod.ts";
 import type { TcpWarning } from "../tcp/mod.ts";
 import type { UdpWarning } from "../udp/mod.ts";
+import type { PolicyWarning } from "./policy_router.ts";
 import type { FromWorker } from "./protocol.ts";
 
 const INTERVAL_MS = 1000;
 
-type Warning = TcpWarning | UdpWarning | DnsWarning;
+type Warning = TcpWarning | UdpWarning | DnsWarning | PolicyWarning;
 
 const HINTS: Readonly<Record<Warning, string>> = {
   "loop": "let programs dial their destination; the rules bring the connection here",
@@ -39,6 +40,10 @@ const HINTS: Readonly<Record<Warning, string>> = {
   "dns-limit": "the resolvers are too slow for so many queries; name more or nearer ones with --dns",
   "dns-fds-exhausted": "raise the hard limit of open files (ulimit -Hn, LimitNOFILE=)",
   "dns-error": "see udp(7) for the error",
+  "policy-error": "mend the module; `pellucid reload` takes it anew",
+  "policy-late": "let the module look things up in memory, and prepare at its top what takes time",
+  "policy-paused": "let the module look things up in memory, and prepare at its top what takes time",
+  "policy-unavailable": "mend the module; `pellucid reload` takes it anew",
 };
 
 /** Sends warnings to the control plane, not too many. */

@@ -17,6 +17,7 @@ import {
   Arena,
   type Block,
   isSyscallError,
+  noteDescriptors,
   openSyscalls,
   Reactor,
   RLIMIT_NOFILE,
@@ -27,13 +28,12 @@ import {
   type Carrier,
   CARRIER_BYTES,
   CONTEXT_BYTES,
-  type FlowSink,
   makeCarrier,
   TcpListener,
   type TcpSettings,
 } from "../tcp/mod.ts";
 import { PolicyTable } from "../policy/mod.ts";
-import { UDP_BYTES, type UdpFlowSink, UdpListener, type UdpSettings } from "../udp/mod.ts";
+import { UDP_BYTES, UdpListener, type UdpSettings } from "../udp/mod.ts";
 import {
   makeUpstreams,
   UPSTREAM_BYTES,
@@ -41,10 +41,17 @@ import {
   type Upstreams,
   type UpstreamSeat,
 } from "../upstream/mod.ts";
-import { FlowRingWriter, IPPROTO_TCP, IPPROTO_UDP } from "./flow_ring.ts";
+import { LifeTakenError } from "./life_memory.ts";
+import type { PolicyFunction } from "./policy_function.ts";
+import { importPolicy } from "./policy_module.ts";
+import { POLICY_SEAT_BYTES, PolicySeat } from "./policy_seat.ts";
+import { FlowRingWriter } from "./flow_ring.ts";
+import { FlowSinks } from "./flow_sinks.ts";
+import { giveBack } from "./give_back.ts";
 import type {
   FromWorker,
   Listeners,
+  PolicyModuleSettings,
   RoutingSettings,
   ToWorker,
   WorkerConfig,
@@ -58,23 +65,30 @@ import { ALWAYS_DIRECT, RouteWords, WorkerRouter } from "./worker_router.ts";
 const OTHER_BYTES = 16 * 1024;
 
 /**
- * Starts a worker and stays in its loop until `stop` arrives. Blocks the calling thread.
+ * Starts a worker and stays in its loop until `stop` arrives. Blocks the calling thread, but while a policy module is
+ * imported: before it starts, and when there is another one.
  *
  * @param receive the end of the message port that this thread may read.
  * @param send posts a message to the control plane.
  */
-export function runWorker(
+export async function runWorker(
   config: WorkerConfig,
   receive: MessagePort,
   send: (message: FromWorker) => void,
-): void {
+): Promise<void> {
   let worker: DataPlaneWorker | undefined;
   try {
-    worker = new DataPlaneWorker(config, receive, send);
-    worker.run();
+    const { module } = config.routing;
+    const policy = module && { module, decide: await importPolicy(module.url) };
+    worker = new DataPlaneWorker(config, policy, receive, send);
+    for (let wanted = worker.run(); wanted !== undefined; wanted = worker.run()) {
+      await worker.exchangePolicy(wanted);
+    }
     worker.close();
     send({ kind: "stopped" });
   } catch (error) {
+    // All that was this thread's is another's now.
+    if (error instanceof LifeTakenError) return;
     // A dead thread's descriptors stay open in the process: whoever talks to them would wait for ever.
     worker?.close();
     send({ kind: "failed", failure: describe(error) });
@@ -89,6 +103,12 @@ interface Listener {
   close(): void;
 }
 
+/** A policy module that has been imported. */
+interface ImportedPolicy {
+  readonly module: PolicyModuleSettings;
+  readonly decide: PolicyFunction;
+}
+
 class DataPlaneWorker {
   readonly #config: WorkerConfig;
   readonly #receive: MessagePort;
@@ -98,28 +118,50 @@ class DataPlaneWorker {
   readonly #reactor: Reactor;
   readonly #warnings: WarningLimiter;
   readonly #counters: Float64Array;
-  readonly #flowRing: FlowRingWriter | undefined;
+  readonly #flowSinks: FlowSinks | undefined;
   readonly #listeners: Listener[] = [];
   readonly #forwarders: DnsForwarder[] = [];
   /** Of all listeners but those of connections to a pod. */
   readonly #routing: Routing = { current: ALWAYS_DIRECT };
   readonly #routeWords = new RouteWords();
   readonly #environment: UpstreamEnvironment;
+  readonly #policySeat: PolicySeat | undefined;
   /** Of the routing that is in force. */
   #upstreams: Upstreams | undefined;
   #carrier: Carrier | undefined;
+  #policy: ImportedPolicy | undefined;
+  /** A routing that waits for its policy module to be imported. */
+  #wanted: RoutingSettings | undefined;
 
-  constructor(config: WorkerConfig, receive: MessagePort, send: (message: FromWorker) => void) {
+  constructor(
+    config: WorkerConfig,
+    policy: ImportedPolicy | undefined,
+    receive: MessagePort,
+    send: (message: FromWorker) => void,
+  ) {
     this.#config = config;
+    this.#policy = policy;
     this.#receive = receive;
     this.#send = send;
-    this.#sys = openSyscalls();
+    const sys = openSyscalls();
+    const { life, leftBehind } = config;
+    this.#sys = life === undefined ? sys : noteDescriptors(sys, life.descriptors);
     this.#arena = new Arena(arenaBytes(config));
+    if (leftBehind !== undefined) giveBack(sys, this.#arena, config, leftBehind);
     raiseFileLimit(this.#sys, this.#arena.allocate(16));
     this.#reactor = new Reactor(this.#sys, this.#arena, archOf());
     this.#warnings = new WarningLimiter(this.#reactor, send);
     this.#counters = new Float64Array(config.stats);
-    this.#flowRing = config.flowRing && new FlowRingWriter(config.flowRing);
+    this.#flowSinks = config.flowRing && new FlowSinks(
+      new FlowRingWriter(config.flowRing),
+      this.#routeWords,
+      () => this.#counters[COUNTER_SLOTS.flowRecordsDropped]!++,
+      () => send({ kind: "records" }),
+    );
+    this.#policySeat = life && new PolicySeat(this.#sys, this.#arena, life, {
+      count: (counter) => this.#counters[COUNTER_SLOTS[counter]]!++,
+      warn: (warning, detail) => this.#warnings.warn(warning, detail),
+    });
     this.#environment = new UpstreamEnvironment({
       sys: this.#sys,
       arena: this.#arena,
@@ -139,15 +181,36 @@ class DataPlaneWorker {
     }
   }
 
-  /** Messages are heard by the doorbell alone: it is rung on `ready` for what was posted before that. */
-  run(): void {
+  /**
+   * Messages are heard by the doorbell alone: it is rung on `ready` for what was posted before that.
+   *
+   * @returns a routing whose policy module is to be imported before it goes on; undefined: it was told to stop.
+   */
+  run(): RoutingSettings | undefined {
     this.#reactor.run();
+    return this.#wanted;
+  }
+
+  /** Imports the module of a routing and puts that in force. The rules alone decide if it cannot be imported. */
+  async exchangePolicy(routing: RoutingSettings): Promise<void> {
+    this.#wanted = undefined;
+    const module = routing.module!;
+    try {
+      this.#policy = { module, decide: await importPolicy(module.url) };
+    } catch (error) {
+      this.#policy = undefined;
+      this.#warnings.warn("policy-unavailable", `policy module: ${String(error)}; the rules decide`);
+    }
+    this.#routeAsTold(routing);
+    // What has come meanwhile; in the loop, which one of them may be there to end.
+    this.#reactor.defer({ onDeferred: () => this.#readMessages() });
   }
 
   close(): void {
     for (const forwarder of this.#forwarders) forwarder.close();
     for (const listener of this.#listeners) listener.close();
     this.#upstreams?.close();
+    this.#policySeat?.close();
     this.#carrier?.pipes.close();
     this.#reactor.close();
   }
@@ -169,7 +232,7 @@ class DataPlaneWorker {
   }
 
   #openTcp(settings: TcpSettings): TcpListener {
-    const { clientTable, clientSeed, openConnections, maxPipes } = this.#config;
+    const { clientTable, clientSeed, openConnections, maxPipes, life } = this.#config;
     const counters = { values: this.#counters, slots: COUNTER_SLOTS };
     this.#carrier ??= makeCarrier(this.#sys, this.#arena, counters, maxPipes);
     return new TcpListener({
@@ -182,14 +245,15 @@ class DataPlaneWorker {
       routing: settings.direction === "inbound" ? { current: ALWAYS_DIRECT } : this.#routing,
       counters,
       openConnections: new Int32Array(openConnections),
-      clientLimit: clientTable && new ClientLimit(clientTable, settings.maxConnectionsPerClient, clientSeed),
-      onFlow: this.#flowRing && this.#tcpFlowSink(this.#flowRing, settings.direction),
+      clientLimit: clientTable &&
+        new ClientLimit(clientTable, settings.maxConnectionsPerClient, clientSeed, life?.clients),
+      onFlow: this.#flowSinks?.tcp(settings.direction),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
   }
 
   #openUdp(settings: UdpSettings): UdpListener {
-    const { udpClientTable, clientSeed } = this.#config;
+    const { udpClientTable, clientSeed, life } = this.#config;
     const listener = new UdpListener({
       sys: this.#sys,
       arena: this.#arena,
@@ -198,8 +262,8 @@ class DataPlaneWorker {
       routing: this.#routing,
       counters: { values: this.#counters, slots: COUNTER_SLOTS },
       clientLimit: udpClientTable &&
-        new ClientLimit(udpClientTable, settings.maxSessionsPerClient, clientSeed),
-      onFlow: this.#flowRing && this.#udpFlowSink(this.#flowRing),
+        new ClientLimit(udpClientTable, settings.maxSessionsPerClient, clientSeed, life?.udpClients),
+      onFlow: this.#flowSinks?.udp(),
       onWarning: (warning, detail) => this.#warnings.warn(warning, detail),
     });
     if (this.#config.resolvers.length > 0) {
@@ -237,18 +301,34 @@ class DataPlaneWorker {
   }
 
   #readMessages(): void {
-    for (;;) {
+    // Those that come after a routing wait until that is in force.
+    while (this.#wanted === undefined) {
       const received = receiveMessageOnPort(
         this.#receive as unknown as Parameters<typeof receiveMessageOnPort>[0],
       );
       if (received === undefined) return;
       const message = received.message as ToWorker;
       if (message.kind === "drain") this.#drain();
-      else if (message.kind === "routing") {
-        this.#route(message.routing);
-        this.#send({ kind: "routed" });
-      } else if (message.kind === "stop") this.#reactor.stop();
+      else if (message.kind === "routing") this.#exchangeRouting(message.routing);
+      else if (message.kind === "stop") this.#reactor.stop();
     }
+  }
+
+  #exchangeRouting(routing: RoutingSettings): void {
+    const { module } = routing;
+    if (module === undefined || module.url === this.#policy?.module.url) {
+      this.#policy = module && { module, decide: this.#policy!.decide };
+      this.#routeAsTold(routing);
+      return;
+    }
+    // A module is imported by the event loop, to which this thread has to return for it.
+    this.#wanted = routing;
+    this.#reactor.stop();
+  }
+
+  #routeAsTold(routing: RoutingSettings): void {
+    this.#route(routing);
+    this.#send({ kind: "routed" });
   }
 
   /** From now on new flows leave in these ways. */
@@ -257,7 +337,13 @@ class DataPlaneWorker {
     const { routes } = this.#upstreams = makeUpstreams(settings.upstreams, this.#environment);
     this.#routeWords.add(settings.generation, routes);
     const table = settings.policy && new PolicyTable(settings.policy);
-    this.#routing.current = new WorkerRouter(routes, table, settings.otherwise);
+    const rules = new WorkerRouter(routes, table, settings.otherwise);
+    this.#routing.current = rules;
+    if (this.#policy === undefined || this.#policySeat === undefined) return;
+    const { module, decide } = this.#policy;
+    const router = this.#policySeat.router(decide, rules, routes, module.budgetMs);
+    this.#routeWords.add(settings.generation, router.ownRoutes);
+    this.#routing.current = router;
   }
 
   #drain(): void {
@@ -267,54 +353,6 @@ class DataPlaneWorker {
         if (--busy === 0) this.#send({ kind: "drained" });
       });
     }
-  }
-
-  #tcpFlowSink(ring: FlowRingWriter, direction: TcpSettings["direction"]): FlowSink {
-    const kind = { protocol: IPPROTO_TCP, direction };
-    return (client, destination, local, bytesUp, bytesDown, durationMs, end, route) => {
-      const word = this.#routeWords.of(route);
-      this.#recorded(
-        ring.write(kind, client, destination, local, bytesUp, bytesDown, 0, 0, durationMs, end, word),
-      );
-    };
-  }
-
-  #udpFlowSink(ring: FlowRingWriter): UdpFlowSink {
-    const kind = { protocol: IPPROTO_UDP, direction: undefined };
-    return (
-      client,
-      destination,
-      local,
-      bytesUp,
-      bytesDown,
-      datagramsUp,
-      datagramsDown,
-      durationMs,
-      end,
-      route,
-    ) => {
-      const word = this.#routeWords.of(route);
-      this.#recorded(
-        ring.write(
-          kind,
-          client,
-          destination,
-          local,
-          bytesUp,
-          bytesDown,
-          datagramsUp,
-          datagramsDown,
-          durationMs,
-          end,
-          word,
-        ),
-      );
-    };
-  }
-
-  #recorded(outcome: ReturnType<FlowRingWriter["write"]>): void {
-    if (outcome === "dropped") this.#counters[counterSlot("flowRecordsDropped")]!++;
-    else if (outcome === "wake") this.#send({ kind: "records" });
   }
 }
 
@@ -334,7 +372,8 @@ function ownSockets({ tcp, udp }: WorkerConfig): Pick<UpstreamSeat, "mark" | "so
 }
 
 function arenaBytes({ tcp, udp, dns, resolvers }: WorkerConfig): number {
-  return OTHER_BYTES + UPSTREAM_BYTES + (tcp.length === 0 ? 0 : CARRIER_BYTES + tcp.length * CONTEXT_BYTES) +
+  return OTHER_BYTES + POLICY_SEAT_BYTES + UPSTREAM_BYTES +
+    (tcp.length === 0 ? 0 : CARRIER_BYTES + tcp.length * CONTEXT_BYTES) +
     (udp === undefined ? 0 : UDP_BYTES + (resolvers.length === 0 ? 0 : DNS_BYTES)) +
     (dns === undefined ? 0 : DNS_LISTENER_BYTES + DNS_BYTES);
 }

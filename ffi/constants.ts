@@ -104,6 +104,7 @@ export const SO_EE_ORIGIN_ICMP6 = 3;
 
 // linux/sockios.h
 export const SIOCOUTQ = 0x5411;
+export const SIOCGIFNAME = 0x8910;
 
 // fcntl.h
 export const O_NONBLOCK = 0o4000;
@@ -127,6 +128,7 @@ export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = 1 << 31;
 
 // time.h
+export const CLOCK_MONOTONIC = 1;
 export const CLOCK_MONOTONIC_COARSE = 6;
 
 // sys/resource.h

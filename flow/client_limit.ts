@@ -23,14 +23,17 @@ export class ClientLimit {
   readonly #mask: number;
   readonly #limit: number;
   readonly #seed: number;
+  readonly #share: Int32Array | undefined;
 
   /**
    * @param memory pairs of Int32 (key, count), zeroed at first; a power of two of them.
    * @param limit flows a client may have.
    * @param seed of the keys: the same in all workers, and known to nobody else.
+   * @param share where this worker's part of each count is noted, an Int32 each; for {@linkcode giveBackShare}.
    */
-  constructor(memory: SharedArrayBuffer, limit: number, seed: number) {
+  constructor(memory: SharedArrayBuffer, limit: number, seed: number, share?: SharedArrayBuffer) {
     this.#cells = new Int32Array(memory);
+    this.#share = share && new Int32Array(share);
     this.#mask = this.#cells.length / 2 - 1;
     this.#limit = limit;
     this.#seed = seed;
@@ -61,14 +64,19 @@ export class ClientLimit {
 
   /** Gives back what `acquire` returned. */
   release(slot: number): void {
-    if (slot >= 0) Atomics.sub(this.#cells, 2 * slot + 1, 1);
+    if (slot < 0) return;
+    Atomics.sub(this.#cells, 2 * slot + 1, 1);
+    if (this.#share !== undefined) this.#share[slot]!--;
   }
 
   #count(slot: number, key: number): number {
     const before = Atomics.add(this.#cells, 2 * slot + 1, 1);
     // Another worker may have taken the slot over between the look at its key and the count.
     const stillOurs = Atomics.load(this.#cells, 2 * slot) === key;
-    if (stillOurs && before < this.#limit) return slot;
+    if (stillOurs && before < this.#limit) {
+      if (this.#share !== undefined) this.#share[slot]!++;
+      return slot;
+    }
     Atomics.sub(this.#cells, 2 * slot + 1, 1);
     return stillOurs ? REFUSED : UNCOUNTED;
   }
@@ -86,5 +94,15 @@ export class ClientLimit {
       return taken === REFUSED && before === found ? UNCOUNTED : taken;
     }
     return UNCOUNTED;
+  }
+}
+
+/** Gives back what a worker that is no more had counted in the table. */
+export function giveBackShare(memory: SharedArrayBuffer, share: SharedArrayBuffer): void {
+  const cells = new Int32Array(memory), counts = new Int32Array(share);
+  for (const [slot, count] of counts.entries()) {
+    if (count === 0) continue;
+    counts[slot] = 0;
+    Atomics.sub(cells, 2 * slot + 1, count);
   }
 }

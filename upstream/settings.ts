@@ -102,6 +102,14 @@ export type UpstreamSettings =
   | ChainSettings
   | GroupSettings;
 
+/** A module that decides before the rules. */
+export interface PolicyModuleSettings {
+  /** To be imported; another one for another text in the same place. */
+  readonly url: string;
+  /** An answer that took longer is not used. */
+  readonly budgetMs: number;
+}
+
 /** How flows leave, whole: what is exchanged when the configuration is read again. */
 export interface RoutingSettings {
   /** Which list of names `upstreams` has, for the records of flows, see control/route_names.ts; 0 to 65535. */
@@ -112,4 +120,6 @@ export interface RoutingSettings {
   readonly policy: SharedArrayBuffer | undefined;
   /** Index in `upstreams` for flows that no rule is about. */
   readonly otherwise: number;
+  /** Absent: none. */
+  readonly module?: PolicyModuleSettings;
 }
