@@ -9,6 +9,8 @@ import { type CpuPlacement, steeringSysctls } from "./cpu_placement.ts";
 
 /** The gateway's interface towards the client. */
 export const LAN_INTERFACE = "lan0";
+/** Its interface towards the servers. */
+export const WAN_INTERFACE = "wan0";
 /** First of the addresses that only the internet host has. */
 export const SERVER_ADDRESS = "198.51.100.1";
 /** So many addresses, from the first on, can be dialled: all of the prefix but its ends. */
@@ -66,7 +68,7 @@ export async function startBenchLab({ forwards, placement, gatewayCpus }: BenchL
       },
       {
         ends: [
-          { host: "gateway", interface: "wan0", addresses: ["203.0.113.1/24"] },
+          { host: "gateway", interface: WAN_INTERFACE, addresses: ["203.0.113.1/24"] },
           { host: "internet", interface: "eth0", addresses: [`${OTHER_ADDRESS}/24`] },
         ],
       },

@@ -4,6 +4,8 @@
  * @module
  */
 import type { LabHost, LabProcess } from "../tests/lab/mod.ts";
+import type { Forwarding } from "./bench_lab.ts";
+import type { InterceptionModes } from "./interception.ts";
 import type { NativePrograms } from "./native.ts";
 
 /** One way for traffic to get through the gateway. */
@@ -20,6 +22,10 @@ export interface Contestant {
   readonly relay: RelaySpec | undefined;
   /** The same relay when it carries TCP beside UDP; undefined where there is no such thing to compare. */
   readonly withTcp?: RelaySpec;
+  /** What its gateway passes on by itself, where that is not what it is for the others. */
+  readonly forwards?: Forwarding;
+  /** Whether its datagrams reach the server by a SOCKS5 server, framed (see native/udp_load.h). */
+  readonly framesDatagrams?: true;
   /** What it cannot do although it takes part; undefined: it does all. */
   readonly limits?: Limits;
 }
@@ -41,6 +47,8 @@ export type Probe = { readonly version: string } | { readonly missing: string };
 export interface RelaySpec {
   /** Whether it puts its own rules in place; otherwise it gets the same ones, see interception.ts. */
   readonly bringsRules: boolean;
+  /** How it wants what it is given, where that is not how the others are given it. */
+  readonly intercepts?: InterceptionModes;
   command(site: RelaySite): Promise<readonly string[]>;
   /** Resolves when traffic is carried. */
   ready(process: LabProcess): Promise<void>;

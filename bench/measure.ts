@@ -46,6 +46,8 @@ export interface Measure {
   readonly metrics: readonly Metric[];
   /** False where plain forwarding has nothing to measure. */
   readonly appliesToForwarding: boolean;
+  /** How often each contestant has its turn in a round: more where a difference of a few percent is looked for. */
+  readonly turns?: number;
   /** Servers that it needs beside those of the suite. */
   readonly servers?: readonly Server[];
   /** The version of a program that it needs, or why it has to be left out; absent: it needs none. */

@@ -28,6 +28,8 @@ const PROGRAMS = {
     ...HISTOGRAM,
     ...PROGRAM,
   ],
+  /** Counts the round trips of a handshake. */
+  round_trips: ["round_trips.c", ...PROGRAM],
   /** Lets nginx work in TPROXY mode. */
   listen_transparent: ["listen_transparent.c"],
 } as const;

@@ -12,6 +12,8 @@ import { RunningContestant, type Site, type Stage } from "./running_contestant.t
 /** One sample, or why there is none. */
 export interface RoundResult {
   readonly round: number;
+  /** Of a measure that has several in a round, from 0. */
+  readonly turn?: number;
   readonly measure: string;
   readonly contestant: string;
   readonly sample?: Sample;
@@ -25,6 +27,8 @@ export interface Schedule {
   readonly rounds: number;
   readonly durations: Durations;
   readonly site: Site;
+  /** Whether a contestant is measured so. */
+  takesPart(contestant: Contestant, measure: Measure): boolean;
   /** Proves that what arrives is right. */
   verify(running: RunningContestant): Promise<void>;
 }
@@ -45,15 +49,18 @@ async function* runRound(schedule: Schedule, stage: Stage, round: number): Async
       yield { round, measure: "start", contestant: contestant.name, error: messageOf(error) };
     }
   }
-  for (const [index, measure] of schedule.measures.entries()) {
-    for (const running of rotated(field, round + index)) {
-      const { contestant } = running;
-      if (contestant.relay === undefined && !measure.appliesToForwarding) continue;
-      const of = { round, measure: measure.name, contestant: contestant.name };
-      try {
-        yield { ...of, sample: await measure.run(running, schedule.durations) };
-      } catch (error) {
-        yield { ...of, error: `${messageOf(error)}\n${running.complaint()}`.trim() };
+  let turns = 0;
+  for (const measure of schedule.measures) {
+    for (let turn = 0; turn < (measure.turns ?? 1); turn++, turns++) {
+      for (const running of rotated(field, round + turns)) {
+        const { contestant } = running;
+        if (!schedule.takesPart(contestant, measure)) continue;
+        const of = { round, turn, measure: measure.name, contestant: contestant.name };
+        try {
+          yield { ...of, sample: await measure.run(running, schedule.durations) };
+        } catch (error) {
+          yield { ...of, error: `${messageOf(error)}\n${running.complaint()}`.trim() };
+        }
       }
     }
   }

@@ -66,7 +66,7 @@ export class RunningContestant implements AsyncDisposable {
     const directory = await Deno.makeTempDir({ prefix: "pellucid-bench-" });
     const gatewayCpus = gatewayCpusOf(contestant, stage.cpus);
     const lab = await startBenchLab({
-      forwards: contestant.relay === undefined ? "all" : site.forwards,
+      forwards: contestant.relay === undefined ? "all" : contestant.forwards ?? site.forwards,
       placement: stage.cpus,
       gatewayCpus: gatewayCpus ?? "",
     });
@@ -79,7 +79,7 @@ export class RunningContestant implements AsyncDisposable {
       if (spec === undefined) {
         return new RunningContestant(contestant, stage, site, directory, undefined, lab, undefined);
       }
-      if (!spec.bringsRules) await intercept(gateway, site.intercepts);
+      if (!spec.bringsRules) await intercept(gateway, spec.intercepts ?? site.intercepts);
       const argv = await spec.command({ ...stage, gateway, directory });
       const begin = performance.now();
       const relay = gateway.spawn([...pin(gatewayCpus), ...argv]);
@@ -106,6 +106,10 @@ export class RunningContestant implements AsyncDisposable {
 
   get client(): LabHost {
     return this.lab.host("client");
+  }
+
+  get gateway(): LabHost {
+    return this.lab.host("gateway");
   }
 
   /** Starts a load on the client's host. */

@@ -12,8 +12,8 @@ export interface Figure {
   readonly min: number;
   readonly max: number;
   /**
-   * Median of each round's own ratio to the reference. Within a round the two ran one after the other, so a
-   * machine that gets slower and faster over the minutes moves this less than it moves the medians.
+   * Median of each turn's own ratio to the reference. Within a turn the two ran one after the other, so a machine that
+   * gets slower and faster over the minutes moves this less than it moves the medians.
    */
   readonly ratio: number | undefined;
 }
@@ -26,12 +26,12 @@ export function summarize(
   contestant: string,
   reference: string,
 ): Figure | undefined {
-  const own = valuesByRound(results, measure, metric, contestant);
-  const others = valuesByRound(results, measure, metric, reference);
+  const own = valuesByTurn(results, measure, metric, contestant);
+  const others = valuesByTurn(results, measure, metric, reference);
   if (own.size === 0) return undefined;
   const values = [...own.values()];
-  const ratios = [...own].flatMap(([round, value]) => {
-    const other = others.get(round);
+  const ratios = [...own].flatMap(([turn, value]) => {
+    const other = others.get(turn);
     return other === undefined || other <= 0 ? [] : [value / other];
   });
   return {
@@ -51,26 +51,26 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-function valuesByRound(
+function valuesByTurn(
   results: readonly RoundResult[],
   measure: string,
   { key, addedTo }: Pick<Metric, "key" | "addedTo">,
   contestant: string,
-): Map<number, number> {
-  const values = new Map<number, number>();
-  for (const { round, sample, ...of } of results) {
+): Map<string, number> {
+  const values = new Map<string, number>();
+  for (const { round, turn = 0, sample, ...of } of results) {
     const value = sample?.[addedTo ?? key];
     if (of.measure === measure && of.contestant === contestant && value !== undefined) {
-      values.set(round, value);
+      values.set(`${round}/${turn}`, value);
     }
   }
   if (addedTo === undefined) return values;
-  const without = valuesByRound(results, measure, { key: addedTo }, FORWARDING_NAME);
+  const without = valuesByTurn(results, measure, { key: addedTo }, FORWARDING_NAME);
   if (contestant === FORWARDING_NAME) return new Map();
   return new Map(
-    [...values].flatMap(([round, value]) => {
-      const base = without.get(round);
-      return base === undefined ? [] : [[round, value - base] as const];
+    [...values].flatMap(([turn, value]) => {
+      const base = without.get(turn);
+      return base === undefined ? [] : [[turn, value - base] as const];
     }),
   );
 }

@@ -89,7 +89,8 @@ async function measureStart(running: RunningContestant): Promise<Sample> {
   return { startMs: running.startMs!, residentMiB: usage!.rssBytes / 2 ** 20 };
 }
 
-function bulk(name: string, title: string, streams: number): Measure {
+/** So many streams at once, from the server to the client. */
+export function bulk(name: string, title: string, streams: number, options: readonly string[] = []): Measure {
   return {
     name,
     appliesToForwarding: true,
@@ -98,7 +99,7 @@ function bulk(name: string, title: string, streams: number): Measure {
       { key: "cpuSeconds", title: `${title}: CPU s a GB`, digits: 3, better: "less" },
     ],
     run: async (running, { bulkSeconds, warmupMs }) => {
-      const run = await load(running, "bulk", streams, bulkSeconds, warmupMs);
+      const run = await load(running, "bulk", streams, bulkSeconds, warmupMs, options);
       return {
         gbitPerSecond: figure(run.result, "bytes") * 8 / 1e9 / figure(run.result, "seconds"),
         ...costOf(running, run, figure(run.result, "bytesTotal") / 1e9),
@@ -156,11 +157,12 @@ function load(
   count: number,
   seconds: number,
   warmupMs: number,
+  options: readonly string[] = [],
 ): Promise<LoadRun> {
   // deno-fmt-ignore
   const argv = argvOf(running, mode, [
     "--count", `${count}`, "--seconds", `${seconds}`, "--warmup-ms", `${warmupMs}`,
-    "--spread", `${SERVER_ADDRESSES}`,
+    "--spread", `${SERVER_ADDRESSES}`, ...options,
   ]);
   return watchLoad(running, () => running.load(argv, seconds));
 }

@@ -313,14 +313,15 @@ async function measureLatency(running: RunningContestant, { requestSeconds }: Du
 
 /**
  * Proves that the relay is one: datagrams of all sizes arrive in order, once and unchanged in both directions, from
- * the address they should be from; and those of a server that the client never wrote to as well (full cone).
+ * the address they should be from; and those of a server that the client never wrote to as well (full cone), where
+ * there is a second server, which there is not behind SOCKS5.
  */
 export async function verifyUdp(running: RunningContestant): Promise<void> {
-  const { limits } = running.contestant;
+  const { limits, framesDatagrams } = running.contestant;
   // deno-fmt-ignore
   const argv = argvOf(running, "verify", [
     "--flows", "16", "--bytes", `${limits?.largestDatagram ?? LARGEST_DATAGRAM}`,
-    ...(limits?.fullCone === false ? [] : ["--other", OTHER_ADDRESS]),
+    ...(limits?.fullCone === false || framesDatagrams ? [] : ["--other", OTHER_ADDRESS]),
   ]);
   await running.load(argv, 30);
 }
@@ -334,6 +335,10 @@ function lasting(seconds: number, warmupMs: number): string[] {
 }
 
 /** Of the load generator, which is client and server at once. */
-function argvOf({ stage }: RunningContestant, mode: string, options: readonly string[]): string[] {
-  return [stage.native.udp_load, mode, "--to", SERVER_ADDRESS, "--server-netns", INTERNET_NETNS, ...options];
+function argvOf({ stage, contestant }: RunningContestant, mode: string, options: readonly string[]): string[] {
+  // deno-fmt-ignore
+  return [
+    stage.native.udp_load, mode, "--to", SERVER_ADDRESS, "--server-netns", INTERNET_NETNS, ...options,
+    ...(contestant.framesDatagrams ? ["--framed"] : []),
+  ];
 }

@@ -7,6 +7,8 @@
  *   udp_load idle     --to IP --server-netns FILE --flows N         holds the sessions until its input ends
  *   udp_load verify   --to IP --other IP --server-netns FILE --flows N --bytes LARGEST
  *
+ * With --framed the server is what a SOCKS5 server's relay is: see struct frame.
+ *
  * Each prints one line of JSON on standard output. Needs CAP_SYS_ADMIN to enter the namespace.
  */
 #include "udp_load.h"
@@ -60,13 +62,42 @@ bool is_greeting(const void *payload, ssize_t bytes) {
     return bytes == sizeof *header && header->run == greeting_number();
 }
 
+struct frame frame_of(const struct udp_options *options) {
+    const uint8_t *address = (const uint8_t *)&options->to.v4.sin_addr;
+    if (!options->framed) return (struct frame){0};
+    return (struct frame){.bytes = FRAME_BYTES,
+                          .prefix = {0, 0, 0, 1, address[0], address[1], address[2], address[3], SERVER_PORT >> 8,
+                                     SERVER_PORT & 0xff}};
+}
+
+ssize_t send_framed(int fd, const struct frame *frame, const void *payload, size_t bytes, const union address *to) {
+    struct iovec parts[] = {{.iov_base = (void *)frame->prefix, .iov_len = frame->bytes},
+                            {.iov_base = (void *)payload, .iov_len = bytes}};
+    struct msghdr message = {
+        .msg_name = (void *)to, .msg_namelen = length_of(to), .msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = sendmsg(fd, &message, 0);
+    return n < 0 ? n : n - (ssize_t)frame->bytes;
+}
+
+ssize_t receive_framed(int fd, const struct frame *frame, void *payload, size_t bytes, union address *from) {
+    uint8_t prefix[FRAME_BYTES];
+    struct iovec parts[] = {{.iov_base = prefix, .iov_len = frame->bytes}, {.iov_base = payload, .iov_len = bytes}};
+    struct msghdr message = {.msg_name = from, .msg_namelen = sizeof *from, .msg_iov = parts, .msg_iovlen = 2};
+    ssize_t n = recvmsg(fd, &message, 0);
+    if (n < 0) return n;
+    if (n < (ssize_t)frame->bytes || memcmp(prefix, frame->prefix, frame->bytes) != 0) {
+        errno = EPROTO;
+        return -1;
+    }
+    return n - frame->bytes;
+}
+
 /* Waits for this flow's greeting, past whatever else is under way. */
-static bool await_greeting(int fd, int flow, union address *from) {
+static bool await_greeting(int fd, const struct frame *frame, int flow, union address *from) {
     struct header got;
     struct pollfd ready = {.fd = fd, .events = POLLIN};
     while (poll(&ready, 1, HELLO_WAIT_MS) == 1) {
-        socklen_t length = sizeof *from;
-        ssize_t n = recvfrom(fd, &got, sizeof got, 0, &from->any, &length);
+        ssize_t n = receive_framed(fd, frame, &got, sizeof got, from);
         if (is_greeting(&got, n) && got.flow == (uint32_t)flow) return true;
     }
     return false;
@@ -74,17 +105,18 @@ static bool await_greeting(int fd, int flow, union address *from) {
 
 /* True when this flow's greeting, or an earlier one's repetition, has gone there and back. */
 static bool greet(struct flows *flows, int flow) {
+    static const struct frame unframed;
     struct header hello = {.run = greeting_number(), .flow = flow};
     union address server;
     const union address *client = &flows->seen[flow];
     if (sendto(flows->clients[flow], &hello, sizeof hello, 0, &flows->to.any, length_of(&flows->to)) < 0) return false;
-    if (!await_greeting(flows->server, flow, &flows->seen[flow])) return false;
-    if (sendto(flows->server, &hello, sizeof hello, 0, &client->any, length_of(client)) < 0) return false;
-    return await_greeting(flows->clients[flow], flow, &server);
+    if (!await_greeting(flows->server, &flows->frame, flow, &flows->seen[flow])) return false;
+    if (send_framed(flows->server, &flows->frame, &hello, sizeof hello, client) < 0) return false;
+    return await_greeting(flows->clients[flow], &unframed, flow, &server);
 }
 
 struct flows open_flows(const struct udp_options *options, bool connected) {
-    struct flows flows = {.count = options->flows, .to = options->to};
+    struct flows flows = {.count = options->flows, .to = options->to, .frame = frame_of(options)};
     flows.to.v4.sin_port = htons(SERVER_PORT);
     flows.server = open_server(options, &options->to, SERVER_PORT);
     flows.clients = calloc(flows.count, sizeof *flows.clients);
@@ -138,6 +170,10 @@ static struct udp_options parse_options(int argc, char **argv) {
             options.down = true;
             continue;
         }
+        if (strcmp(name, "--framed") == 0) {
+            options.framed = true;
+            continue;
+        }
         const char *value = i + 1 < argc ? argv[++i] : "";
         size_t number = 0;
         if (strcmp(name, "--to") == 0) options.to = parse_address(value);
@@ -160,6 +196,10 @@ static struct udp_options parse_options(int argc, char **argv) {
         fputs("udp_load: --to and --server-netns are wanted, and positive numbers; --bytes at least 16, "
               "--window at least 32\n",
               stderr);
+        exit(2);
+    }
+    if (options.framed && (!is_v4(&options.to) || options.segments > 1 || options.other.any.sa_family != 0)) {
+        fputs("udp_load: --framed is for IPv4, without --segments and --other\n", stderr);
         exit(2);
     }
     return options;

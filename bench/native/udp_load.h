@@ -30,6 +30,17 @@ struct udp_options {
     int warmup_ms;
     double seconds;
     bool down;                 /* from the server to the clients */
+    bool framed;               /* what reaches the server, and leaves it, is as a SOCKS5 relay has it */
+};
+
+/*
+ * In front of each datagram at the server: nothing, or the header of SOCKS5 (RFC 1928, section 7) with the server's
+ * endpoint, to which what comes is meant to go and from which what leaves seems to come.
+ */
+enum { FRAME_BYTES = 10 };
+struct frame {
+    unsigned bytes;
+    uint8_t prefix[FRAME_BYTES];
 };
 
 /* One server socket, `count` client sockets, and the endpoints under which the server knows these. */
@@ -38,6 +49,7 @@ struct flows {
     int *clients;
     union address *seen;
     union address to;
+    struct frame frame; /* at the server */
 };
 
 /* First in every datagram that is long enough. */
@@ -60,6 +72,10 @@ uint32_t run_number(void);
 bool is_greeting(const void *payload, ssize_t bytes);
 int open_udp(int family);
 int open_server(const struct udp_options *options, const union address *at, int port);
+struct frame frame_of(const struct udp_options *options);
+/* A server's sendto and recvfrom. A frame that is not the right one is an error of its own, EPROTO. */
+ssize_t send_framed(int fd, const struct frame *frame, const void *payload, size_t bytes, const union address *to);
+ssize_t receive_framed(int fd, const struct frame *frame, void *payload, size_t bytes, union address *from);
 /* Sessions in both directions are open when it returns. Clients that are not connected hear anybody. */
 struct flows open_flows(const struct udp_options *options, bool connected);
 struct period period_from_now(const struct udp_options *options);

@@ -45,21 +45,24 @@ static void prepare_sockets(void) {
 /* One sendmmsg where one socket sends all, else one send for each flow. */
 static void send_burst(void) {
     static struct mmsghdr messages[BATCH];
-    struct iovec iov = {.iov_base = payload, .iov_len = (size_t)options->segments * options->bytes};
+    struct iovec iovs[] = {{.iov_base = flows.frame.prefix, .iov_len = flows.frame.bytes},
+                           {.iov_base = payload, .iov_len = (size_t)options->segments * options->bytes}};
     int count = BATCH / 2 / options->segments, n = 0;
     if (count < 1) count = 1;
     if (options->down || flows.count == 1) {
         for (int i = 0; i < count; i++, next_flow = (next_flow + 1) % flows.count) {
             struct msghdr *header = &messages[i].msg_hdr;
-            *header = (struct msghdr){.msg_iov = &iov, .msg_iovlen = 1};
+            *header = (struct msghdr){.msg_iov = &iovs[1], .msg_iovlen = 1};
             if (!options->down) continue;
+            header->msg_iov = iovs;
+            header->msg_iovlen = 2;
             header->msg_name = &flows.seen[next_flow];
             header->msg_namelen = length_of(&flows.seen[next_flow]);
         }
         n = sendmmsg(options->down ? flows.server : flows.clients[0], messages, count, 0);
     } else {
         for (int i = 0; i < count; i++, next_flow = (next_flow + 1) % flows.count)
-            if (send(flows.clients[next_flow], payload, iov.iov_len, 0) >= 0) n++;
+            if (send(flows.clients[next_flow], payload, iovs[1].iov_len, 0) >= 0) n++;
     }
     if (n > 0) sent += (int64_t)n * options->segments;
 }
@@ -76,11 +79,14 @@ static unsigned count_of(struct msghdr *header, unsigned bytes) {
 static void receive_from(int fd) {
     static struct mmsghdr messages[BATCH];
     static struct header headers[BATCH];
-    static struct iovec iovs[BATCH];
+    static uint8_t prefixes[BATCH][FRAME_BYTES];
+    static struct iovec iovs[BATCH][2];
     static _Alignas(struct cmsghdr) char controls[BATCH][CONTROL_BYTES];
+    unsigned frame_bytes = fd == flows.server ? flows.frame.bytes : 0;
     for (int i = 0; i < BATCH; i++) {
-        iovs[i] = (struct iovec){.iov_base = &headers[i], .iov_len = sizeof headers[i]};
-        messages[i].msg_hdr = (struct msghdr){.msg_iov = &iovs[i], .msg_iovlen = 1};
+        iovs[i][0] = (struct iovec){.iov_base = prefixes[i], .iov_len = frame_bytes};
+        iovs[i][1] = (struct iovec){.iov_base = &headers[i], .iov_len = sizeof headers[i]};
+        messages[i].msg_hdr = (struct msghdr){.msg_iov = iovs[i], .msg_iovlen = 2};
         if (options->segments == 1) continue;
         messages[i].msg_hdr.msg_control = controls[i];
         messages[i].msg_hdr.msg_controllen = CONTROL_BYTES;
@@ -90,7 +96,7 @@ static void receive_from(int fd) {
     for (int i = 0; i < n; i++) {
         unsigned count = count_of(&messages[i].msg_hdr, messages[i].msg_len);
         if (headers[i].run != run_number()) continue;
-        if (messages[i].msg_len != count * options->bytes) wrong++;
+        if (messages[i].msg_len != count * options->bytes + frame_bytes) wrong++;
         delivered += count;
     }
 }

@@ -20,9 +20,11 @@ static const struct udp_options *options;
 static union address server_address;
 static int server, *clients, epoll_fd;
 static int64_t started, answered, lost, failed;
+static unsigned frame_bytes;
 
 static void open_sockets(void) {
     epoll_fd = new_epoll();
+    frame_bytes = frame_of(options).bytes;
     server = open_server(options, &options->to, SERVER_PORT);
     watch(epoll_fd, server, EPOLLIN, server);
     clients = calloc(options->flows, sizeof *clients);
@@ -54,13 +56,14 @@ static void start_session(void) {
     started++;
 }
 
+/* A frame goes back with its payload: it names the server, whether as the destination or as the source. */
 static void echo(void) {
     static struct mmsghdr messages[BATCH];
-    static struct header payloads[BATCH];
+    static char payloads[BATCH][FRAME_BYTES + sizeof(struct header)];
     static struct iovec iovs[BATCH];
     static union address names[BATCH];
     for (int i = 0; i < BATCH; i++) {
-        iovs[i] = (struct iovec){.iov_base = &payloads[i], .iov_len = sizeof payloads[i]};
+        iovs[i] = (struct iovec){.iov_base = payloads[i], .iov_len = frame_bytes + sizeof(struct header)};
         messages[i].msg_hdr = (struct msghdr){
             .msg_name = &names[i], .msg_namelen = sizeof names[i], .msg_iov = &iovs[i], .msg_iovlen = 1};
     }

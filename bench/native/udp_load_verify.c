@@ -37,10 +37,16 @@ static size_t fill(char *payload, uint64_t number) {
     return length;
 }
 
+/* Clients know nothing of frames. */
+static const struct frame *frame_at(int fd) {
+    static const struct frame unframed;
+    return fd == flows.server ? &flows.frame : &unframed;
+}
+
 static void send_numbered(int fd, const union address *to, uint64_t number, int flow) {
     static char payload[LARGEST + 8];
     size_t length = fill(payload, number);
-    if (sendto(fd, payload, length, 0, &to->any, length_of(to)) != (ssize_t)length) fail("cannot be sent", flow);
+    if (send_framed(fd, frame_at(fd), payload, length, to) != (ssize_t)length) fail("cannot be sent", flow);
 }
 
 /*
@@ -52,10 +58,10 @@ static void expect_numbered(int fd, const union address *from, uint64_t first, u
     uint64_t next[2] = {first, first}; /* whole ones, fragmented ones */
     for (unsigned i = 0; i < count;) {
         union address source;
-        socklen_t source_length = sizeof source;
         struct pollfd ready = {.fd = fd, .events = POLLIN};
         if (poll(&ready, 1, WAIT_MS) != 1) fail("lost", flow);
-        ssize_t n = recvfrom(fd, got, sizeof got, 0, &source.any, &source_length);
+        ssize_t n = receive_framed(fd, frame_at(fd), got, sizeof got, &source);
+        if (n < 0) fail("not framed as it should be", flow);
         if (is_greeting(got, n)) continue;
         bool fragmented = n > MTU_BYTES;
         size_t length;
@@ -89,7 +95,8 @@ static void check_cone(int flow, int other_server, const union address *other) {
 static void check_nothing_left(int fd, int flow) {
     char got[LARGEST];
     ssize_t n;
-    while ((n = recv(fd, got, sizeof got, 0)) >= 0)
+    union address source;
+    while ((n = receive_framed(fd, frame_at(fd), got, sizeof got, &source)) >= 0)
         if (!is_greeting(got, n)) fail("something nobody sent", flow);
 }
 
