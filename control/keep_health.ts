@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { textOfWay } from "../upstream/same_way.ts";
 import type { GroupSettings, RoutingSettings, UpstreamSettings } from "../upstream/settings.ts";
 
 /** `next`, in which a group that `before` had with the same members goes on with what is known of them. */
@@ -23,5 +24,5 @@ function isGroup(upstream: UpstreamSettings): upstream is GroupSettings {
 
 /** Whom the memory is about: another server by the same name is another one. */
 function membersOf({ members }: GroupSettings, { upstreams }: RoutingSettings): string {
-  return JSON.stringify(members.map((index) => upstreams[index]));
+  return JSON.stringify(members.map((index) => textOfWay(upstreams, index)));
 }

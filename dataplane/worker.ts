@@ -333,8 +333,11 @@ class DataPlaneWorker {
 
   /** From now on new flows leave in these ways. */
   #route(settings: RoutingSettings): void {
-    this.#upstreams?.close();
-    const { routes } = this.#upstreams = makeUpstreams(settings.upstreams, this.#environment);
+    const { routes } = this.#upstreams = makeUpstreams(
+      settings.upstreams,
+      this.#environment,
+      this.#upstreams,
+    );
     this.#routeWords.add(settings.generation, routes);
     const table = settings.policy && new PolicyTable(settings.policy);
     const rules = new WorkerRouter(routes, table, settings.otherwise);

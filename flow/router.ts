@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { DatagramUpstream, StreamUpstream } from "./upstream.ts";
+import type { DatagramUpstream, DirectOptions, StreamUpstream } from "./upstream.ts";
 
 /** What a policy may ask about a flow beside its two endpoints. Each costs a system call, so only where a rule asks. */
 export interface FlowFacts {
@@ -16,19 +16,11 @@ export interface FlowFacts {
 }
 
 /** From here, as without a policy, or with other options on the socket. */
-export interface DirectRoute {
+export interface DirectRoute extends DirectOptions {
   readonly kind: "direct";
   /** Number of the route, as the policy has it, less than 256. */
   readonly id: number;
   readonly name: string;
-  /** Whose source address; undefined: as the listener's settings have it. */
-  readonly source: "own" | "keep" | undefined;
-  /** Bound to it (SO_BINDTODEVICE); undefined: as routing has it. */
-  readonly interface: string | undefined;
-  /** Bits set beside our own mark; 0: none. */
-  readonly mark: number;
-  /** Codepoint of what is sent; undefined: the kernel's for TCP, the client's for UDP. */
-  readonly dscp: number | undefined;
 }
 
 /** Not at all. */

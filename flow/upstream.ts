@@ -112,10 +112,24 @@ export interface DatagramRequest {
   readonly deadlineMs: number;
 }
 
+/** How a socket that leads to destinations from here differs from others. */
+export interface DirectOptions {
+  /** Whose source address; undefined: as the listener's settings have it. */
+  readonly source: "own" | "keep" | undefined;
+  /** Bound to it (SO_BINDTODEVICE); undefined: as routing has it. */
+  readonly interface: string | undefined;
+  /** Bits set beside our own mark; 0: none. */
+  readonly mark: number;
+  /** Codepoint of what is sent; undefined: the kernel's for TCP, the client's for UDP. */
+  readonly dscp: number | undefined;
+}
+
 /** A path for datagrams. */
 export interface DatagramPath {
   /** sockaddr bytes of where they are sent; undefined: to their destinations. */
   readonly relay: Uint8Array | undefined;
+  /** Of the socket, where they are sent to their destinations; absent: as the listener's settings have it. */
+  readonly options?: DirectOptions;
   readonly framing: DatagramFraming | undefined;
   /**
    * A connected stream that the path lasts as long as: when it ends or brings anything, the path is over. It is the

@@ -9,18 +9,15 @@ import type { Carriage } from "./carriage.ts";
 import type { Outbox } from "./outbox.ts";
 import { Session, type SessionOwner } from "./session.ts";
 import type { EndpointKey } from "./session_table.ts";
+import { withCodepoint } from "./traffic_class.ts";
 
 /** Payloads up to this pass every link undivided (RFC 1122, section 3.3.3: 576 bytes, 60 of them IP options). */
 export const ALWAYS_FITS_BYTES = 508;
-/** The part of the traffic class that is not the codepoint. */
-const ECN_BITS = 3, CODEPOINT_SHIFT = 2;
 
 /** Straight from here. */
 export class DirectSession extends Session {
   readonly #outbox: Outbox;
-  /** What is kept of the client's traffic class, and what comes in the place of the rest. */
-  readonly #classMask: number;
-  readonly #classBits: number;
+  readonly #dscp: number | undefined;
 
   /** @param fd a socket that {@linkcode openUpstreamSocket} has opened. */
   constructor(
@@ -34,8 +31,7 @@ export class DirectSession extends Session {
     super(context, owner, client, route, clientSlot);
     this.fd = fd;
     this.#outbox = this.isV4 ? context.outbox4 : context.outbox6;
-    this.#classMask = route.dscp === undefined ? 0xff : ECN_BITS;
-    this.#classBits = route.dscp === undefined ? 0 : route.dscp << CODEPOINT_SHIFT;
+    this.#dscp = route.dscp;
   }
 
   override take(i: number): void {
@@ -45,13 +41,12 @@ export class DirectSession extends Session {
     this.noteTaken(destinationAt >> 2, length, segmentBytes);
     const size = segmentBytes === 0 ? length : segmentBytes;
     if (size > ALWAYS_FITS_BYTES) this.setDontFragment(inbox.dontFragment, this.isV4);
-    const trafficClass = inbox.trafficClass & this.#classMask | this.#classBits;
     this.#outbox.add(
       this.fd,
       this,
       destinationAt,
       0,
-      trafficClass,
+      withCodepoint(inbox.trafficClass, this.#dscp),
       inbox.payloadAt(i),
       length,
       segmentBytes,

@@ -9,6 +9,7 @@ import { HEADROOM_BYTES, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
 import type { DatagramFraming } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 import { MAX_MESSAGE_BYTES, MAX_SEGMENTS, NAMELESS, type Outbox, type SendObserver } from "./outbox.ts";
+import { withCodepoint } from "./traffic_class.ts";
 import type { WaitingDatagram } from "./waiting_datagrams.ts";
 
 /** A sockaddr, and what aligns what follows. */
@@ -22,6 +23,8 @@ export interface SenderPath {
   /** Whether the socket is connected, and so sends to nowhere else. */
   readonly isConnected: boolean;
   readonly framing: DatagramFraming | undefined;
+  /** Codepoint of what is sent; undefined: the client's. */
+  readonly dscp: number | undefined;
 }
 
 /** One session's. */
@@ -122,14 +125,14 @@ export class PathSender {
     length: number,
     segmentBytes: number,
   ): void {
-    const { fd, isConnected } = this.path;
+    const { fd, isConnected, dscp } = this.path;
     const nameAt = isConnected ? NAMELESS : destinationAt;
     this.#outbox.add(
       fd,
       this.#observer,
       nameAt,
       0,
-      trafficClass,
+      withCodepoint(trafficClass, dscp),
       at,
       length,
       segmentBytes,

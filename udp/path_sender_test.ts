@@ -81,7 +81,7 @@ class Site implements Disposable {
       onSendError: () => false,
       onLost: (datagrams: number) => void this.lost.push(datagrams),
     };
-    const path = { fd: socket.fd, isV4: true, isConnected: true, framing };
+    const path = { fd: socket.fd, isV4: true, isConnected: true, framing, dscp: undefined };
     this.sender = new PathSender(this.context, observer, path);
   }
 

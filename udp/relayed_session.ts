@@ -204,7 +204,7 @@ export class RelayedSession extends Session implements LiveFlow {
   }
 
   /** @returns 0 or -errno; what is open then is closed with the session. */
-  #openSocket({ relay, framing, control }: DatagramPath): number {
+  #openSocket({ relay, options = AS_SET, framing, control }: DatagramPath): number {
     const { context } = this;
     const { reactor, address } = context;
     if (control >= 0) {
@@ -212,12 +212,19 @@ export class RelayedSession extends Session implements LiveFlow {
       if (watched < 0) return watched;
     }
     writeEndpoint(this, address.words, 0);
-    const fd = relay === undefined ? openUpstreamSocket(context, AS_SET) : openRelaySocket(context, relay);
+    const fd = relay === undefined ? openUpstreamSocket(context, options) : openRelaySocket(context, relay);
     if (fd < 0) return fd;
     this.fd = fd;
     if (relay === undefined) this.owner.onSessionSocket(this);
     const isV4 = relay === undefined ? this.isV4 : sockaddrFamily(relay) === AF_INET;
-    this.#sender = new PathSender(context, this, { fd, isV4, isConnected: relay !== undefined, framing });
+    const { dscp } = options;
+    this.#sender = new PathSender(context, this, {
+      fd,
+      isV4,
+      isConnected: relay !== undefined,
+      framing,
+      dscp,
+    });
     this.#answers = new PathAnswers(context, this, relay !== undefined, framing);
     return reactor.add(fd, WATCHED, this);
   }

@@ -17,7 +17,13 @@ import {
   SOCKADDR_IN6_BYTES,
   sockaddrPort,
 } from "../ffi/mod.ts";
-import { type ConnectionEnd, type DatagramUpstream, REFUSED, UNCOUNTED } from "../flow/mod.ts";
+import {
+  type ConnectionEnd,
+  type DatagramUpstream,
+  type DirectOptions,
+  REFUSED,
+  UNCOUNTED,
+} from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 import type { PortHolder } from "./reply_sockets.ts";
 import { DirectSession } from "./direct_session.ts";
@@ -26,7 +32,7 @@ import { type OpenRoute, type Session, type SessionOwner, WATCHED } from "./sess
 import { IdleQueue } from "./idle_queue.ts";
 import { type EndpointKey, endpointKey, portOf, SessionTable } from "./session_table.ts";
 import type { UdpCounterName } from "./settings.ts";
-import { openUpstreamSocket, type SocketOptions } from "./upstream_socket.ts";
+import { openUpstreamSocket } from "./upstream_socket.ts";
 
 const PORTS = 65_536;
 
@@ -226,7 +232,7 @@ export class SessionStore implements SessionOwner, PortHolder {
   }
 
   /** Makes room by one session; where descriptors or memory are short, by evicting one. */
-  #openSocket(nameAt: number, options: SocketOptions): number {
+  #openSocket(nameAt: number, options: DirectOptions): number {
     this.#copyName(nameAt);
     let fd = openUpstreamSocket(this.#context, options);
     const isShort = fd === -EMFILE || fd === -ENFILE || fd === -ENOBUFS || fd === -ENOMEM;

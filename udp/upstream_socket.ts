@@ -33,7 +33,7 @@ import {
   SOL_IPV6,
   SOL_SOCKET,
 } from "../ffi/mod.ts";
-import type { DirectRoute } from "../flow/mod.ts";
+import type { DirectOptions } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 
 /** Tries for a port of the same parity before any port will do. */
@@ -44,11 +44,8 @@ const DYNAMIC_FIRST = 49_152, DYNAMIC_COUNT = 16_384;
 const IFNAMSIZ = 16;
 const PORT_AT = 2, V4_ADDRESS_AT = 4, V6_ADDRESS_AT = 8;
 
-/** What is asked of a socket. */
-export type SocketOptions = Pick<DirectRoute, "source" | "interface" | "mark">;
-
 /** As the settings have it. */
-export const AS_SET: SocketOptions = { source: undefined, interface: undefined, mark: 0 };
+export const AS_SET: DirectOptions = { source: undefined, interface: undefined, mark: 0, dscp: undefined };
 
 /**
  * Opens the socket of the client whose sockaddr is in `context.address`, which is changed.
@@ -58,7 +55,7 @@ export const AS_SET: SocketOptions = { source: undefined, interface: undefined, 
  *
  * @returns the descriptor, or -errno with nothing left open.
  */
-export function openUpstreamSocket(context: Carriage, options: SocketOptions): number {
+export function openUpstreamSocket(context: Carriage, options: DirectOptions): number {
   const { sys, address } = context;
   const source = options.source ?? context.settings.source;
   const family = sockaddrFamily(address.bytes);
@@ -98,7 +95,7 @@ export function openRelaySocket(context: Carriage, relay: Uint8Array): number {
   return result;
 }
 
-function setOptions(context: Carriage, fd: number, isV4: boolean, options: SocketOptions): number {
+function setOptions(context: Carriage, fd: number, isV4: boolean, options: DirectOptions): number {
   const { sys, one } = context;
   const level = isV4 ? SOL_IP : SOL_IPV6;
   let result = sys.setsockopt(fd, level, isV4 ? IP_RECVERR : IPV6_RECVERR, one.pointer, 4);

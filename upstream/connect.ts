@@ -130,10 +130,7 @@ function setOptions(
   const { sys, one, zero, value } = environment;
   let result = sys.setsockopt(fd, SOL_TCP, TCP_NODELAY, one.pointer, 4);
   result ||= setMark(environment, fd, options.mark);
-  if (options.interface !== undefined) {
-    const { written } = new TextEncoder().encodeInto(options.interface, value.bytes);
-    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, value.pointer, written);
-  }
+  if (options.interface !== undefined) result ||= bindToInterface(environment, fd, options.interface);
   if (options.dscp !== undefined) {
     value.words[0] = options.dscp << 2;
     result ||= family === AF_INET
@@ -148,6 +145,12 @@ function setOptions(
 export function setMark({ sys, mark, value }: UpstreamEnvironment, fd: number, others: number): number {
   value.words[0] = mark | others;
   return value.words[0] === 0 ? 0 : sys.setsockopt(fd, SOL_SOCKET, SO_MARK, value.pointer, 4);
+}
+
+/** What a socket sends leaves by this interface alone. @returns 0 or -errno. */
+export function bindToInterface({ sys, value }: UpstreamEnvironment, fd: number, name: string): number {
+  const { written } = new TextEncoder().encodeInto(name, value.bytes);
+  return sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, value.pointer, written);
 }
 
 function bindTo(environment: UpstreamEnvironment, fd: number, source: Uint8Array): number {

@@ -3,20 +3,20 @@
  *
  * @module
  */
-import type { Dialogue } from "../ffi/mod.ts";
+import { type Dialogue, SOCK_CLOEXEC, SOCK_DGRAM, sockaddrFamily } from "../ffi/mod.ts";
 import type {
   DatagramPath,
+  DatagramRequest,
   DatagramUpstream,
+  StreamFailure,
   StreamOpened,
   StreamRequest,
   StreamUpstream,
 } from "../flow/mod.ts";
-import { connect } from "./connect.ts";
+import { bindToInterface, connect } from "./connect.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { dialFailed, socketFailed, upstreamFailed } from "./failure.ts";
 import type { DirectSettings } from "./settings.ts";
-
-const TO_DESTINATIONS: DatagramPath = { relay: undefined, framing: undefined, control: -1 };
 
 /** A `direct` upstream as a member. */
 export class DirectStreams implements StreamUpstream, DatagramUpstream {
@@ -49,7 +49,21 @@ export class DirectStreams implements StreamUpstream, DatagramUpstream {
   }
 
   // deno-lint-ignore require-yield
-  *openDatagrams(): Dialogue<DatagramPath> {
-    return TO_DESTINATIONS;
+  *openDatagrams({ client }: DatagramRequest): Dialogue<DatagramPath | StreamFailure> {
+    const options = this.#settings;
+    // Whoever asks opens the socket, and has no other member to try by then.
+    const result = options.interface === undefined ? 0 : this.#tryInterface(sockaddrFamily(client));
+    if (result < 0) return socketFailed(-result, `direct ${this.name}`);
+    return { relay: undefined, options, framing: undefined, control: -1 };
+  }
+
+  /** @returns 0 or -errno, as a socket that is to leave by the interface would meet with it. */
+  #tryInterface(family: number): number {
+    const { sys } = this.#environment;
+    const fd = sys.socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return fd;
+    const result = bindToInterface(this.#environment, fd, this.#settings.interface!);
+    sys.close(fd);
+    return result;
   }
 }

@@ -12,6 +12,7 @@ import { makeGroup, type Member } from "./group.ts";
 import type { Hop } from "./hop.ts";
 import { HttpHop } from "./http.ts";
 import { ProxyProtocolDatagrams, ProxyProtocolHop } from "./proxy_protocol.ts";
+import { textOfWay } from "./same_way.ts";
 import type { UpstreamSettings } from "./settings.ts";
 import { Socks5Hop } from "./socks5.ts";
 import { Socks5Datagrams } from "./socks5_udp.ts";
@@ -20,6 +21,8 @@ import { Socks5Datagrams } from "./socks5_udp.ts";
 export interface Upstreams {
   /** By their numbers. */
   readonly routes: readonly Route[];
+  /** What stands behind them, by {@linkcode textOfWay}. */
+  readonly members: ReadonlyMap<string, Member>;
   /** No new flow leaves by them: checks end. Flows that there are carry on. */
   close(): void;
 }
@@ -28,23 +31,32 @@ export interface Upstreams {
  * The routes of `settings`, each at its own index. Upstreams that a chain or a group names stand before it. Checks of
  * groups begin.
  *
+ * @param before the ways so far. Those that there still are go on as they are, so that a client's datagrams find the
+ * session that it has; the others are closed.
  * @throws {RangeError} where names or passwords do not fit the protocol, and for what cannot be a hop: settings have been
  * checked before.
  */
 export function makeUpstreams(
   settings: readonly UpstreamSettings[],
   environment: UpstreamEnvironment,
+  before?: Upstreams,
 ): Upstreams {
+  const made = new Map<string, Member>();
   const members: Member[] = [];
   const routes = settings.map((each, id): Route => {
-    const member = makeMember(environment, each, settings, members);
+    const way = textOfWay(settings, id);
+    const member = before?.members.get(way) ?? makeMember(environment, each, settings, members);
+    made.set(way, member);
     members.push(member);
     if (each.kind === "block") return { kind: "block", id, name: each.name, how: each.how };
     if (each.kind === "direct") return { ...each, id };
     const { name, streams, datagrams, timeoutMs } = member;
     return { kind: "upstream", id, name, streams, datagrams, connectTimeoutMs: timeoutMs };
   });
-  return { routes, close: () => members.forEach((member) => member.close?.()) };
+  for (const [way, member] of before?.members ?? []) {
+    if (!made.has(way)) member.close?.();
+  }
+  return { routes, members: made, close: () => members.forEach((member) => member.close?.()) };
 }
 
 /** Every kind is made a member, for groups may name any. */
