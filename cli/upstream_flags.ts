@@ -48,6 +48,9 @@ export const UPSTREAM_FLAGS = under("where it goes", {
   config: path("read all this from a TOML file (docs/configuration.md); flags override it"),
   upstream,
   "upstream-password-file": path("file that holds the password of --upstream alone"),
+  policy: path(
+    "TypeScript module whose default export decides for each new flow, before the rules (docs/embedding.md)",
+  ),
 });
 
 /** What they are read as. */
@@ -58,7 +61,10 @@ export type UpstreamValues = FlagValues<typeof UPSTREAM_FLAGS> & {
 
 /** Where the flags and the file send traffic. */
 export function routingConfig(values: UpstreamValues): RoutingConfig {
-  const routing = values.routing ?? { upstreams: BUILT_IN_UPSTREAMS, groups: [], policy: DIRECT_POLICY };
+  const routing = withModule(
+    values.routing ?? { upstreams: BUILT_IN_UPSTREAMS, groups: [], policy: DIRECT_POLICY },
+    values.policy,
+  );
   const chosen = values.upstream;
   if (chosen === undefined) return routing;
   if ("name" in chosen) return { ...routing, policy: { ...routing.policy, otherwise: chosen.name } };
@@ -77,6 +83,14 @@ export function routingConfig(values: UpstreamValues): RoutingConfig {
     upstreams: [...routing.upstreams, made],
     policy: { ...routing.policy, otherwise: FLAG_UPSTREAM },
   };
+}
+
+/** Paths are relative to where the command runs, the file's by way of the file's own. */
+function withModule(routing: RoutingConfig, given: string | undefined): RoutingConfig {
+  const module = given ?? routing.policy.module;
+  if (module === undefined) return routing;
+  const isWhole = module.startsWith("/") || URL.canParse(module);
+  return { ...routing, policy: { ...routing.policy, module: isWhole ? module : `${Deno.cwd()}/${module}` } };
 }
 
 function credentials(values: UpstreamValues): CredentialsConfig | null {

@@ -9,9 +9,12 @@ import { ACCOUNTS, checkValues, INTERFACES, PORTS, PREFIXES } from "./check_filt
 import { unknownRoute } from "./check_upstreams.ts";
 import { checkWhole } from "./check_value.ts";
 import type { ConfigIssue } from "./config_error.ts";
-import type { PolicyRuleConfig } from "./policy_config.ts";
+import { DEFAULT_POLICY_BUDGET_MS, type PolicyConfig, type PolicyRuleConfig } from "./policy_config.ts";
 import { namesTraffic, type RunConfig } from "./run_config.ts";
 import { describeWithoutUdp, type Routes } from "./upstream_kinds.ts";
+
+/** A worker whose module has not returned by ten times as much is given up. */
+const LONGEST_BUDGET_MS = 100;
 
 /** Every issue. `routes` are the configuration's upstreams and groups. */
 export function* checkPolicy(config: RunConfig, routes: Routes): Generator<ConfigIssue> {
@@ -19,6 +22,21 @@ export function* checkPolicy(config: RunConfig, routes: Routes): Generator<Confi
   for (const [i, rule] of rules.entries()) yield* checkRule(`rule[${i + 1}]`, rule, config, routes);
   if (routes.get(otherwise) === undefined) yield unknownRoute("policy.default", otherwise, routes);
   if (config.udp !== "off") yield* checkDatagrams(config, routes);
+  yield* checkModule(config.policy);
+}
+
+function* checkModule({ module, budgetMs = DEFAULT_POLICY_BUDGET_MS }: PolicyConfig): Generator<ConfigIssue> {
+  if (module !== undefined && !module.startsWith("/") && !URL.canParse(module)) {
+    yield { path: "--policy", found: JSON.stringify(module), wanted: "an absolute path, or a URL" };
+  }
+  if (!(budgetMs > 0 && budgetMs <= LONGEST_BUDGET_MS)) {
+    yield {
+      path: "policy.budget",
+      found: `${budgetMs} ms`,
+      wanted: `more than 0 and at most ${LONGEST_BUDGET_MS} ms`,
+      hint: "nothing else is carried while a module thinks",
+    };
+  }
 }
 
 function* checkRule(

@@ -57,7 +57,17 @@ export interface PolicyConfig {
   readonly otherwise: string;
   /** Whether direct rules that the kernel can decide are put into its rules, so that such traffic never comes here. */
   readonly pushDown: boolean;
+  /**
+   * Absolute path, or URL, of a module whose default export is asked before the rules, see docs/embedding.md; absent:
+   * none. With it nothing is put into the kernel's rules: it decides about every flow.
+   */
+  readonly module?: string;
+  /** Its answer is not used when it took longer; absent: {@linkcode DEFAULT_POLICY_BUDGET_MS}. */
+  readonly budgetMs?: number;
 }
+
+/** So long a policy module may take for a flow unless something else is said; it needs some millionths of a second. */
+export const DEFAULT_POLICY_BUDGET_MS = 5;
 
 /** Everything leaves from here. */
 export const DIRECT_POLICY: PolicyConfig = { rules: [], otherwise: "direct", pushDown: true };

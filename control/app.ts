@@ -24,7 +24,7 @@ import { RuleInterception } from "./rule_interception.ts";
 import { Supervisor } from "./supervisor.ts";
 import { NO_MARKS, workerConfigs } from "./worker_configs.ts";
 import { deathHint, explainWorkerStart } from "./worker_failure.ts";
-import { type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
+import { POLICY_STUCK, type SlotObserver, type WorkerDeath, WorkerStartError } from "./worker_slot.ts";
 
 /** How long workers may take to stop: they only have to close what is open. */
 const STOP_TIMEOUT_MS = 5_000;
@@ -215,6 +215,16 @@ export class App {
   }
 
   #reportDeath({ worker, failure, restartMs }: WorkerDeath): void {
+    if (failure.code === POLICY_STUCK) {
+      this.#emit({
+        event: "policy-stuck",
+        worker,
+        message: failure.message,
+        hint: "its thread keeps a processor busy until the proxy is restarted; mend the module first",
+        ...(restartMs === undefined ? {} : { restartMs }),
+      });
+      return;
+    }
     this.#emit({
       event: "worker-died",
       worker,

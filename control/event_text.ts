@@ -71,6 +71,11 @@ export function describeEvent(event: AppEvent): string {
       const again = event.restartMs === undefined ? "" : `; again in ${formatMs(event.restartMs)}`;
       return `worker ${event.worker} died: ${event.message}${again}${hinted(event.hint)}`;
     }
+    case "policy-stuck": {
+      const again = event.restartMs === undefined ? "" : ` in ${formatMs(event.restartMs)}`;
+      return `worker ${event.worker} is given up, and replaced${again} by one without the policy module: ` +
+        `${event.message}${hinted(event.hint)}`;
+    }
     case "worker-restarted":
       return `worker ${event.worker} is back after ${formatMs(event.downMs)}`;
     case "upstream-down":

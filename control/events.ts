@@ -91,7 +91,12 @@ export interface AppEvents {
     /** The worker's, for whoever mends it. */
     stack?: string;
   };
-  /** A worker that died is ready again. */
+  /**
+   * A worker was given up because its policy module did not return, and its connections are reset. Its successor
+   * decides by the rules alone. The thread itself cannot be ended, and keeps a processor busy as long as it loops.
+   */
+  "policy-stuck": { worker: number; message: string; hint: string; restartMs?: number };
+  /** A worker that died, or was given up, is ready again. */
   "worker-restarted": { worker: number; downMs: number };
   /** A member of a group of upstreams does not work: new flows leave by the others. */
   "upstream-down": { group: string; member: string; reason: string; membersUp: number; members: number };
@@ -151,6 +156,7 @@ export const EVENT_LEVELS: Readonly<Record<AppEventName, LogLevel>> = {
   error: "error",
   warning: "warn",
   "worker-died": "error",
+  "policy-stuck": "error",
   "worker-restarted": "info",
   "upstream-down": "warn",
   "upstream-up": "info",

@@ -70,6 +70,10 @@ export function restartIssues(running: RunConfig, wanted: RunConfig): ConfigIssu
     const field = name as keyof RunConfig;
     return path === null ? [] : difference(path, field, running[field], wanted[field]);
   });
+  if (running.policy.module === undefined && wanted.policy.module !== undefined) {
+    // A worker notes what it has from its first descriptor on, and only where a module may keep it from returning.
+    issues.push(...difference("--policy", "module", undefined, wanted.policy.module));
+  }
   const before = running.sidecar, after = wanted.sidecar;
   if (before === null || after === null) {
     return [...issues, ...difference("--sidecar", "sidecar", before !== null, after !== null)];
@@ -125,7 +129,13 @@ export function describeChanges(before: RunConfig, after: RunConfig, differs: Di
     ...(traffic.length > 0 ? [`what is intercepted: ${[...new Set(traffic)].join(", ")}`] : []),
     ...(upstreams.length > 0 ? [`upstreams: ${upstreams.join(", ")}`] : []),
     ...(groups.length > 0 ? [`groups: ${groups.join(", ")}`] : []),
-    ...(isPolicyNew ? [`policy: ${countOf(policy.rules.length)}, others by ${policy.otherwise}`] : []),
+    ...(isPolicyNew
+      ? [
+        `policy: ${policy.module === undefined ? "" : "a module, "}${
+          countOf(policy.rules.length)
+        }, others by ${policy.otherwise}`,
+      ]
+      : []),
     ...(differs.rules && traffic.length === 0 && !isPolicyNew
       ? ["rules: lists, interfaces or users have changed"]
       : []),

@@ -29,6 +29,7 @@ import type {
 } from "../upstream/settings.ts";
 import { compilePolicy } from "../policy/mod.ts";
 import { type HostLookups, THIS_HOST } from "./host_lookups.ts";
+import { resolvePolicyModule } from "./policy_module.ts";
 import { resolvePolicyRules } from "./resolve_policy.ts";
 import type { RouteNames } from "./route_names.ts";
 
@@ -51,12 +52,13 @@ export async function resolveRouting(
   const routes = [...upstreams, ...config.groups].map(({ name }) => name);
   const indexOf = (name: string) => routes.indexOf(name);
   const resolver = new UpstreamResolver(host, issues, indexOf, laterHops(upstreams, config));
-  const [settings, rules] = await Promise.all([
+  const [settings, rules, module] = await Promise.all([
     Promise.all([
       ...upstreams.map((upstream) => resolver.upstream(upstream)),
       ...config.groups.map((group) => resolver.group(group)),
     ]),
     resolvePolicyRules(config.policy.rules, indexOf, host, issues),
+    resolvePolicyModule(config.policy, issues),
   ]);
   if (issues.length > 0) throw new ConfigError(issues);
   return {
@@ -64,6 +66,7 @@ export async function resolveRouting(
     upstreams: settings as UpstreamSettings[],
     policy: rules.length === 0 ? undefined : compilePolicy(rules),
     otherwise: indexOf(config.policy.otherwise),
+    ...(module === undefined ? {} : { module }),
   };
 }
 

@@ -47,7 +47,8 @@ function namesInterfaces({ interfaces }: PolicyRuleConfig): boolean {
 
 /** Whether flows leave in the same way by both. */
 export function areSameRoutings(a: RoutingSettings, b: RoutingSettings): boolean {
-  return a.otherwise === b.otherwise && textOf(a) === textOf(b) && areSameBytes(a.policy, b.policy);
+  return a.otherwise === b.otherwise && a.module?.url === b.module?.url &&
+    a.module?.budgetMs === b.module?.budgetMs && textOf(a) === textOf(b) && areSameBytes(a.policy, b.policy);
 }
 
 function textOf({ upstreams }: RoutingSettings): string {

@@ -12,10 +12,13 @@ import { type SlotObserver, WorkerSlot } from "./worker_slot.ts";
 
 /** How long a worker may take to get ready; it needs 50 ms. */
 const START_TIMEOUT_MS = 10_000;
+/** How often it is looked whether a policy module has kept a worker. */
+const STUCK_LOOK_MS = 250;
 
 /** All workers of one proxy. */
 export class Supervisor {
   readonly #slots: WorkerSlot[];
+  #stuckTimer: ReturnType<typeof setInterval> | undefined;
 
   /**
    * Nothing is started yet.
@@ -42,6 +45,7 @@ export class Supervisor {
     const [first, ...others] = this.#slots;
     // The first one's UDP port decides between two proxies that start at once; all together, each could take a port
     // that the other wants.
+    if (first!.watchesPolicy) this.#stuckTimer = setInterval(() => this.#endStuck(), STUCK_LOOK_MS);
     const listeners = [await first!.start(), ...await Promise.all(others.map((slot) => slot.start()))];
     // Redirected queries arrive at one port of all workers.
     return { tcp: listeners[0]!.tcp, udp: [...new Set(listeners.flatMap(({ udp }) => udp))] };
@@ -68,6 +72,11 @@ export class Supervisor {
     const timer = setTimeout(timeUp.resolve, timeoutMs);
     await Promise.race([stopped, timeUp.promise]);
     clearTimeout(timer);
+    clearInterval(this.#stuckTimer);
     return this.#slots.filter((slot) => slot.giveUp()).map((slot) => slot.index);
+  }
+
+  #endStuck(): void {
+    for (const slot of this.#slots) slot.endIfStuck();
   }
 }

@@ -11,8 +11,10 @@ import type {
   WorkerConfig,
   WorkerFailure,
 } from "../dataplane/protocol.ts";
+import { insideSince, type LifeMemory, makeLifeMemory, takeLife } from "../dataplane/life_memory.ts";
 import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
 import { BackOff } from "./back_off.ts";
+import { parseHardFdLimit } from "./fd_budget.ts";
 import { WorkerHandle } from "./worker_handle.ts";
 
 /** A worker that died, and what happens next. */
@@ -33,6 +35,11 @@ export interface SlotObserver {
   died(death: WorkerDeath): void;
   restarted(worker: number, downMs: number): void;
 }
+
+/** A policy module that has not returned for so long does not return. */
+const STUCK_MS = 1_000;
+/** `code` of the failure of a worker whose policy module did not return. */
+export const POLICY_STUCK = "POLICY_STUCK";
 
 /** A worker that did not get ready at its first start. */
 export class WorkerStartError extends Error {
@@ -65,6 +72,15 @@ export class WorkerSlot {
   #launchedAt = 0;
   /** Since when the slot has had no ready worker; undefined while it has one. */
   #downSince: number | undefined;
+  /** Whether lives may have to be given up in the middle of a policy module. */
+  readonly #watchesPolicy: boolean;
+  /** Of the life that fills the slot, and of one that was given up and not yet succeeded. */
+  #life: LifeMemory | undefined;
+  #leftBehind: LifeMemory | undefined;
+  /** The module that a life was given up for. */
+  #stuckModule: string | undefined;
+  /** Inside which call of the module the life was seen, and since when. */
+  #inside: { readonly call: number; readonly since: number } | undefined;
   /** Of a starting worker: until it is given up. Of an empty slot: until the next start. */
   #timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -74,6 +90,12 @@ export class WorkerSlot {
     this.#config = config;
     this.#observer = observer;
     this.#startTimeoutMs = startTimeoutMs;
+    this.#watchesPolicy = config.routing.module !== undefined;
+  }
+
+  /** Whether {@linkcode endIfStuck} is to be called now and then. */
+  get watchesPolicy(): boolean {
+    return this.#watchesPolicy;
   }
 
   /** The worker's index. */
@@ -94,10 +116,32 @@ export class WorkerSlot {
 
   /** New flows leave in these ways from now on, in this life, once this resolves, and in those that follow. */
   exchangeRouting(routing: RoutingSettings): Promise<void> {
+    routing = this.#withoutStuckModule(routing);
     this.#config = { ...this.#config, routing };
     if (this.#handle === undefined) return Promise.resolve();
     this.#handle.send({ kind: "routing", routing });
     return new Promise((resolve) => this.#unheard.push(resolve));
+  }
+
+  /** Gives the worker up if its policy module does not return; the rules alone decide for its successor. */
+  endIfStuck(): void {
+    const life = this.#life, { module } = this.#config.routing;
+    const call = life && insideSince(life.turn);
+    if (life === undefined || call === undefined || call !== this.#inside?.call) {
+      this.#inside = call === undefined ? undefined : { call, since: performance.now() };
+      return;
+    }
+    if (performance.now() - this.#inside.since < STUCK_MS || !takeLife(life.turn, call)) return;
+    this.#handle?.abandon();
+    this.#leftBehind = life;
+    this.#stuckModule = module?.url;
+    this.#config = { ...this.#config, routing: this.#withoutStuckModule(this.#config.routing) };
+    this.#ended({ message: "its policy module does not return", code: POLICY_STUCK });
+  }
+
+  /** Until there is another text in its place. */
+  #withoutStuckModule({ module, ...routing }: RoutingSettings): RoutingSettings {
+    return module === undefined || module.url === this.#stuckModule ? routing : { ...routing, module };
   }
 
   /** Resolves when no connection and no session is left. */
@@ -132,7 +176,9 @@ export class WorkerSlot {
   #launch(): void {
     this.#launchedAt = performance.now();
     this.#timer = setTimeout(() => this.#startTookTooLong(), this.#startTimeoutMs);
-    this.#handle = new WorkerHandle(this.#url, this.#config, {
+    const config = this.#configOfLife();
+    this.#life = config.life;
+    this.#handle = new WorkerHandle(this.#url, config, {
       ready: (listeners) => this.#ready(listeners),
       warning: (warning) => this.#observer.warning(this.index, warning),
       member: (change) => this.#observer.member(change),
@@ -143,6 +189,18 @@ export class WorkerSlot {
     });
   }
 
+  #configOfLife(): WorkerConfig {
+    if (!this.#watchesPolicy) return this.#config;
+    const { clientTable, udpClientTable } = this.#config;
+    const life = makeLifeMemory({
+      descriptors: parseHardFdLimit(Deno.readTextFileSync("/proc/self/limits")),
+      clientTable: clientTable?.byteLength,
+      udpClientTable: udpClientTable?.byteLength,
+    });
+    const leftBehind = this.#leftBehind;
+    return { ...this.#config, life, ...(leftBehind === undefined ? {} : { leftBehind }) };
+  }
+
   #startTookTooLong(): void {
     this.#handle?.abandon();
     this.#ended({ message: `not ready after ${this.#startTimeoutMs / 1000} s` });
@@ -151,6 +209,7 @@ export class WorkerSlot {
   #ready(listeners: Listeners): void {
     clearTimeout(this.#timer);
     this.#everReady = true;
+    this.#leftBehind = undefined;
     if (this.#downSince !== undefined) {
       this.#observer.restarted(this.index, performance.now() - this.#downSince);
     }
@@ -161,6 +220,8 @@ export class WorkerSlot {
   #ended(failure: WorkerFailure | undefined): void {
     clearTimeout(this.#timer);
     this.#handle = undefined;
+    this.#life = undefined;
+    this.#inside = undefined;
     this.#takeBackGauges();
     // Another life begins with the last one.
     for (const heard of this.#unheard.splice(0)) heard();

@@ -27,15 +27,13 @@ export async function importPolicy(url: string): Promise<PolicyFunction> {
     throw new PolicyModuleError(describeFailure(error, url));
   }
   const policy = exported.default;
+  if (policy === undefined) throw new PolicyModuleError(`${placeText(url)}: no default export`);
   if (typeof policy !== "function") {
-    const found = policy === undefined ? "no default export" : `a default export that is ${typeOf(policy)}`;
-    throw new PolicyModuleError(`${placeText(url)}: ${found} found, a function wanted`);
+    throw new PolicyModuleError(`${placeText(url)}: a default export that is ${typeOf(policy)}`);
   }
   // It would answer with promises.
   if (/^Async/.test(policy.constructor.name)) {
-    throw new PolicyModuleError(
-      `${placeText(url)}: an async function found, one that answers at once wanted`,
-    );
+    throw new PolicyModuleError(`${placeText(url)}: an async function`);
   }
   return policy as PolicyFunction;
 }

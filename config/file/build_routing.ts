@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { PolicyRuleConfig } from "../policy_config.ts";
+import type { PolicyConfig, PolicyRuleConfig } from "../policy_config.ts";
 import type { RoutingConfig } from "../run_config.ts";
 import {
   BUILT_IN_UPSTREAMS,
@@ -45,9 +45,22 @@ export function buildRouting(
       rules: (file.rule ?? []).map((table) => ruleOf(table, pathOf)),
       otherwise: file.policy?.default ?? "direct",
       pushDown: file.policy?.["push-down"] ?? true,
+      ...moduleOf(file.policy, pathOf),
     },
   };
   return { routing, faults };
+}
+
+/** An address stays what it is; a path is relative to the file, and then absolute. */
+function moduleOf(
+  policy: ConfigFile["policy"],
+  pathOf: (path: string) => string,
+): Pick<PolicyConfig, "module" | "budgetMs"> {
+  const { module, budget } = policy ?? {};
+  return {
+    ...(module === undefined ? {} : { module: URL.canParse(module) ? module : pathOf(module) }),
+    ...(budget === undefined ? {} : { budgetMs: budget }),
+  };
 }
 
 type UpstreamTable = NonNullable<ConfigFile["upstream"]>[string];

@@ -189,7 +189,13 @@ export const CONFIG_FILE = z.strictObject({
       "Direct rules that the kernel can decide are put into its rules: such traffic never comes here.",
       true,
     ),
-  }).meta({ description: "What holds where no rule decides." }).optional(),
+    module: field(
+      text("the path or the address of a module"),
+      "A module in TypeScript whose default export decides before the rules (docs/embedding.md). Nothing is put into " +
+        "the kernel's rules then.",
+    ),
+    budget: field(DURATION, "Its answer is not used when it took longer.", "5ms"),
+  }).meta({ description: "What holds where no rule decides, and what decides before them." }).optional(),
 }).meta({ title: "Pellucid's configuration file" });
 
 /** What is read. */

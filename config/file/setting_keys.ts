@@ -88,6 +88,7 @@ export type FileSettings =
 export function keyOfFlag(flag: string): string | undefined {
   if (flag === "local" || flag === "sidecar") return "mode";
   if (flag === "upstream") return "policy.default";
+  if (flag === "policy") return "policy.module";
   return Object.hasOwn(SETTING_KEYS, flag) ? SETTING_KEYS[flag as keyof typeof SETTING_KEYS] : undefined;
 }
 
