@@ -5,6 +5,7 @@
  */
 import { ConfigError, type ConfigIssue } from "../config/mod.ts";
 import type { RoutingConfig } from "../config/mod.ts";
+import { checkRouteMarks } from "../control/mod.ts";
 import { EXIT, type ExitCode } from "./command.ts";
 import { readConfigured } from "./configured.ts";
 import { describeConfig } from "./config_summary.ts";
@@ -29,7 +30,13 @@ export async function check(_values: unknown, operands: readonly string[]): Prom
   for (const warning of warnings) {
     reportWarning(warning, { command: "config check", json: false, debug: false });
   }
-  const issues: ConfigIssue[] = [...configured.issues, ...configured.inItsWords(checkRun(values))];
+  const issues: ConfigIssue[] = [
+    ...configured.issues,
+    ...configured.inItsWords([
+      ...checkRun(values),
+      ...checkRouteMarks(config.upstreams),
+    ]),
+  ];
   if (issues.length > 0) throw new ConfigError(issues.toSorted(byPlace));
   console.log([`${file}: ok`, ...describeConfig(config)].join("\n"));
   return EXIT.ok;

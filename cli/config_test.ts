@@ -57,6 +57,9 @@ members = ["offic"]
 [upstream.office]
 kind = "socks5"
 server = "192.0.2.10:0"
+[upstream.wan]
+kind = "direct"
+mark = 0x01000040
 [udp]
 timeout = "30s"
 [policy]
@@ -71,8 +74,9 @@ default = "ofice"
     "pellucid config check: FILE:5:1: tcp.idle-timeuot: an unknown key",
     'pellucid config check: FILE:8:11: group.any.members: "offic"',
     'pellucid config check: FILE:11:10: upstream.office.server: "192.0.2.10:0"',
-    "pellucid config check: FILE:13:11: udp.timeout: 30",
-    'pellucid config check: FILE:15:11: policy.default: "ofice"',
+    "pellucid config check: FILE:14:8: upstream.wan.mark: 0x1000040, with 0x1000000 of ours",
+    "pellucid config check: FILE:16:11: udp.timeout: 30",
+    'pellucid config check: FILE:18:11: policy.default: "ofice"',
     "`pellucid config check --help` shows what can be said.",
   ]);
 });

@@ -18,6 +18,7 @@ export { type Interception } from "./interception.ts";
 export { type Log, type LogOptions, openLog, writeStderrLine } from "./log.ts";
 export { checkedPlan, planFor } from "./plan_for.ts";
 export { type IntentSources, intentSources, resolveIntent } from "./resolve_intent.ts";
+export { checkRouteMarks } from "./route_marks.ts";
 export { explainRuleFailure, requireHost } from "./rule_failure.ts";
 export { choose, chooseInPlace, describeRules } from "./rule_interception.ts";
 export { refuseReload, type ReloadOutcome, type TellIssues } from "./reload.ts";

@@ -174,6 +174,20 @@ Deno.test("resolveRouting: everything that cannot be resolved is named at once, 
   ]);
 });
 
+Deno.test("resolveRouting: a mark with bits that our own rules go by is refused, by name", async () => {
+  const marked = (name: string, mark: number) =>
+    ({ kind: "direct", name, source: null, interface: null, mark, dscp: null }) as const;
+  const fits = marked("fits", 0xe8ff_ffff);
+  assertEquals((await resolve({ upstreams: [fits] })).upstreams.at(-1)!.name, "fits");
+  assertEquals(
+    await issuesOf({ upstreams: [fits, marked("taken", 0x0100_0040), marked("high", 0xffff_ffff)] }),
+    [
+      "upstream.taken.mark: 0x1000040, with 0x1000000 of ours",
+      "upstream.high.mark: 0xffffffff, with 0x17000000 of ours",
+    ],
+  );
+});
+
 Deno.test("resolvePolicyRules: no filter is everything, a list that is empty is nothing", async () => {
   const list = await Deno.makeTempFile();
   const bad = await Deno.makeTempFile();
