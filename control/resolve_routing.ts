@@ -31,6 +31,7 @@ import { compilePolicy } from "../policy/mod.ts";
 import { type HostLookups, THIS_HOST } from "./host_lookups.ts";
 import { resolvePolicyModule } from "./policy_module.ts";
 import { resolvePolicyRules } from "./resolve_policy.ts";
+import { checkRouteMarks } from "./route_marks.ts";
 import type { RouteNames } from "./route_names.ts";
 
 /** Of a group that is looked after by its flows alone. */
@@ -47,8 +48,8 @@ export async function resolveRouting(
   names: RouteNames,
   host: HostLookups = THIS_HOST,
 ): Promise<RoutingSettings> {
-  const issues: ConfigIssue[] = [];
   const { upstreams } = config;
+  const issues: ConfigIssue[] = [...checkRouteMarks(upstreams)];
   const routes = [...upstreams, ...config.groups].map(({ name }) => name);
   const indexOf = (name: string) => routes.indexOf(name);
   const resolver = new UpstreamResolver(host, issues, indexOf, laterHops(upstreams, config));

@@ -52,6 +52,7 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
       "upstream/settings.ts",
       "upstream/health_state.ts",
       "upstream/same_way.ts",
+      "upstream/same_way.ts",
       "policy",
     ],
     packages: ["@logtape/logtape", "node:dns"],
