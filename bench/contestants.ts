@@ -57,6 +57,11 @@ export async function waitForReadyLine(process: LabProcess): Promise<void> {
   await process.stdout.waitFor((line) => line === "ready" || undefined, READY_TIMEOUT_MS);
 }
 
+/** A command that runs both; the second one is the one that is waited for. */
+export function beside(first: readonly string[], second: readonly string[]): string[] {
+  return ["sh", "-c", `${first.join(" ")} >/dev/null & exec ${second.join(" ")}`];
+}
+
 /** Of the compiler that made the references. */
 export function probeCompiler(): Promise<Probe> {
   return versionOf("cc", ["--version"], /^(.*)$/m);

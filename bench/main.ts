@@ -15,8 +15,8 @@ import { describeMachine, type Machine, sampleBusyness } from "./machine.ts";
 import type { Measure, Sample } from "./measure.ts";
 import { buildNative, NativeBuildError } from "./native.ts";
 import { renderBusy, renderReport } from "./report.ts";
-import { type RoundResult, runRounds } from "./rounds.ts";
-import type { Suite } from "./suite.ts";
+import { type RoundResult, runRounds, type Schedule } from "./rounds.ts";
+import { type Suite, takesPart } from "./suite.ts";
 import { SUITES } from "./suites.ts";
 
 const RESULTS = new URL("results/", import.meta.url);
@@ -75,7 +75,10 @@ async function main(args: string[]): Promise<number> {
   const date = new Date();
 
   const results: RoundResult[] = [];
-  const schedule = { contestants, measures, rounds, durations, site, verify: suite.verify };
+  const schedule: Schedule = {
+    ...{ contestants, measures, rounds, durations, site, verify: suite.verify },
+    takesPart: (contestant, measure) => takesPart(suite, contestant, measure),
+  };
   for await (const result of runRounds(schedule, { native, cpus, idle, descriptors })) {
     results.push(result);
     console.error(renderProgress(result, rounds, measures));

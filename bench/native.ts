@@ -17,7 +17,15 @@ const PROGRAMS = {
   udp_relay: ["udp_relay.c", "address.h", ...PROGRAM],
   /** The load generator for TCP, without which there is no benchmark. */
   load: [
-    ...["load.c", "load_bulk.c", "load_requests.c", "load_serve.c", "load_socks.c", "load_verify.c", "load.h"],
+    ...[
+      "load.c",
+      "load_bulk.c",
+      "load_requests.c",
+      "load_serve.c",
+      "load_socks.c",
+      "load_verify.c",
+      "load.h",
+    ],
     ...HISTOGRAM,
     ...PROGRAM,
   ],

@@ -70,3 +70,32 @@ stream {
 }
 `;
 }
+
+/**
+ * Its bytes are spliced, which they are not by default, and it writes no line for a connection.
+ *
+ * @param server IPv4 address of the SOCKS5 server
+ */
+export function renderRedsocksConfig(
+  { port, connections }: Omit<PeerLimits, "descriptors">,
+  server: string,
+): string {
+  return `base {
+  log_debug = off;
+  log_info = off;
+  log = "stderr";
+  daemon = off;
+  redirector = iptables;
+  redsocks_conn_max = ${connections};
+}
+redsocks {
+  local_ip = 0.0.0.0;
+  local_port = ${port};
+  listenq = 4096;
+  splice = true;
+  ip = ${server};
+  port = 1080;
+  type = socks5;
+}
+`;
+}

@@ -6,7 +6,7 @@
 import type { Contestant } from "./contestant.ts";
 import type { Measure, Metric, Sample } from "./measure.ts";
 import type { RoundResult } from "./rounds.ts";
-import type { Suite } from "./suite.ts";
+import { type Section, sectionsOf, type Suite } from "./suite.ts";
 import { type Figure, median, summarize } from "./summary.ts";
 import { judge } from "./target.ts";
 
@@ -22,18 +22,11 @@ export interface Report {
 
 /** The whole report, ending in a line break. */
 export function renderReport(report: Report): string {
-  const { contestants, measures, suite } = report;
-  const hasReference = contestants.some(({ name }) => name === suite.reference);
   return [
     ...report.circumstances.map((line) => `- ${line}`),
-    "- Each cell: median over the rounds (lowest–highest)" +
-    (hasReference ? "; in bold the ratio to the C reference, median of each round's own ratio." : "."),
-    "",
-    row(["", ...contestants.map(({ title }) => title)]),
-    row(["---", ...contestants.map(() => "---:")]),
-    ...measures.flatMap((measure) =>
-      measure.metrics.flatMap((metric) => renderMetric(report, measure, metric))
-    ),
+    "- Each cell: median over the rounds (lowest–highest); in bold the ratio to the reference, median of each",
+    "  turn's own ratio.",
+    ...sectionsOf(report.suite).flatMap((section) => renderSection(report, section)),
     ...renderTargets(report),
     ...renderLimits(report),
     ...renderErrors(report.results),
@@ -41,12 +34,31 @@ export function renderReport(report: Report): string {
   ].join("\n");
 }
 
+function renderSection(report: Report, section: Section): string[] {
+  const contestants = report.contestants.filter(({ name }) => section.contestants.includes(name));
+  const measures = report.measures.filter(({ name }) => section.measures.includes(name));
+  if (contestants.length === 0 || measures.length === 0) return [];
+  const reference = contestants.find(({ name }) => name === section.reference)?.title;
+  return [
+    "",
+    ...(section.title === undefined ? [] : [`### ${section.title}`, ""]),
+    ...(reference === undefined ? [] : [`Reference: ${reference}.`, ""]),
+    row(["", ...contestants.map(({ title }) => title)]),
+    row(["---", ...contestants.map(() => "---:")]),
+    ...measures.flatMap((measure) =>
+      measure.metrics.flatMap((metric) =>
+        renderMetric(report.results, contestants, section.reference, measure, metric)
+      )
+    ),
+  ];
+}
+
 function renderTargets({ suite, results }: Report): string[] {
-  const findings = judge(suite, suite.judged, results);
+  const findings = judge(suite, results);
   if (findings.length === 0) return [];
   return [
     "",
-    "Against the targets, one worker; ratios are to the C reference in the same round, and 0.97 is the noise.",
+    `Against the targets: ${suite.targetsAre}.`,
     "",
     row(["Target", "Found", ""]),
     row(["---", "---", "---"]),
@@ -87,13 +99,13 @@ export function renderBusy({ gatewayBusy, loadBusy }: Sample): string | undefine
 
 /** A row, or none. */
 function renderMetric(
-  { contestants, results, suite }: Report,
+  results: readonly RoundResult[],
+  contestants: readonly Contestant[],
+  reference: string,
   measure: Measure,
   metric: Metric,
 ): string[] {
-  const figures = contestants.map(({ name }) =>
-    summarize(results, measure.name, metric, name, suite.reference)
-  );
+  const figures = contestants.map(({ name }) => summarize(results, measure.name, metric, name, reference));
   if (metric.onlyIfAny === true && figures.every((figure) => (figure?.max ?? 0) === 0)) return [];
   const sign = metric.better === "more" ? "↑" : "↓";
   const cells = figures.map((figure) => figure === undefined ? "–" : renderFigure(figure, metric.digits));

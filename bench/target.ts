@@ -19,6 +19,9 @@ export interface Target {
   readonly of: "ratio" | "median";
   /** Short of what the title says by no more than the noise. */
   readonly bound: number;
+  /** Who has to reach it, and what ratios are to; absent: as the suite has it. */
+  readonly judged?: string;
+  readonly reference?: string;
 }
 
 /** A target for ratios to the reference. */
@@ -27,8 +30,9 @@ export function ratio(
   measures: readonly string[],
   metric: string,
   bound: number,
+  between: Pick<Target, "judged" | "reference"> = {},
 ): Target {
-  return { title, measures, metric, of: "ratio", bound };
+  return { title, measures, metric, of: "ratio", bound, ...between };
 }
 
 /** A target for a figure itself. */
@@ -44,12 +48,13 @@ export interface Finding {
   readonly verdict: string;
 }
 
-/** Judges `contestant`; targets without a figure are left out. */
-export function judge(suite: Suite, contestant: string, results: readonly RoundResult[]): Finding[] {
+/** Targets without a figure are left out. */
+export function judge(suite: Suite, results: readonly RoundResult[]): Finding[] {
   return suite.targets.flatMap((target) => {
+    const { judged = suite.judged, reference = suite.reference } = target;
     const figures = target.measures.flatMap((measure) => {
       const metric = metricOf(suite, measure, target.metric);
-      const value = summarize(results, measure, metric, contestant, suite.reference)?.[target.of];
+      const value = summarize(results, measure, metric, judged, reference)?.[target.of];
       return value === undefined ? [] : [{ measure, value, better: metric.better }];
     });
     if (figures.length === 0) return [];

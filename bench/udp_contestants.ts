@@ -5,6 +5,7 @@
  */
 import { type Contestant, type RelaySpec, waitUntil } from "./contestant.ts";
 import {
+  beside,
   FORWARDING,
   pellucid,
   pellucidRelay,
@@ -92,9 +93,4 @@ function pellucidUdp(workers: number): Contestant {
     ...pellucid(workers, [...flags, "--tcp", "off"]),
     withTcp: pellucidRelay(workers, [...flags, "--tcp", "tproxy"]),
   };
-}
-
-/** A command that runs both; the second one is the one that is waited for. */
-function beside(first: readonly string[], second: readonly string[]): string[] {
-  return ["sh", "-c", `${first.join(" ")} >/dev/null & exec ${second.join(" ")}`];
 }

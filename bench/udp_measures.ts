@@ -335,7 +335,11 @@ function lasting(seconds: number, warmupMs: number): string[] {
 }
 
 /** Of the load generator, which is client and server at once. */
-function argvOf({ stage, contestant }: RunningContestant, mode: string, options: readonly string[]): string[] {
+function argvOf(
+  { stage, contestant }: RunningContestant,
+  mode: string,
+  options: readonly string[],
+): string[] {
   // deno-fmt-ignore
   return [
     stage.native.udp_load, mode, "--to", SERVER_ADDRESS, "--server-netns", INTERNET_NETNS, ...options,
