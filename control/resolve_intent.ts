@@ -27,8 +27,10 @@ import {
   type SidecarIntent,
 } from "../nft/intent.ts";
 import { AccountIds } from "./account_ids.ts";
+import { type HostLookups, THIS_HOST } from "./host_lookups.ts";
 import { listInterfaces } from "./interfaces.ts";
 import { collectPrefixes, readNameServers } from "./list_files.ts";
+import { mayPushDown, resolvePushDown } from "./push_down.ts";
 
 /** What an intent was made from beside the configuration. */
 export interface IntentSources {
@@ -45,6 +47,8 @@ export function intentSources(config: RunConfig): IntentSources {
     one,
   ) => [...one.includeFiles, ...one.excludeFiles]);
   if (sidecar?.dns?.servers === "system") files.push(RESOLV_CONF);
+  const pushed = mayPushDown(config) ? config.policy.rules : [];
+  for (const { destinationFiles, sourceFiles } of pushed) files.push(...destinationFiles, ...sourceFiles);
   const names = [
     ...from,
     ...select.outgoing.include,
@@ -54,7 +58,9 @@ export function intentSources(config: RunConfig): IntentSources {
   ];
   return {
     files: [...new Set(files)],
-    interfaces: sourceOf(config) === "keep" || names.some(isInterfacePattern),
+    // Rules know interfaces by number, and are about those that there are.
+    interfaces: sourceOf(config) === "keep" || names.some(isInterfacePattern) ||
+      pushed.some((rule) => rule.interfaces.length > 0),
   };
 }
 
@@ -66,6 +72,7 @@ export function intentSources(config: RunConfig): IntentSources {
 export async function resolveIntent(
   config: RunConfig,
   interfaces: readonly string[] = listInterfaces(),
+  host: HostLookups = THIS_HOST,
 ): Promise<InterceptIntent> {
   const issues: ConfigIssue[] = [];
   const from = interfacesTaken(config, interfaces, issues);
@@ -80,6 +87,7 @@ export async function resolveIntent(
     local: config.local,
     sidecar: config.sidecar && await resolveSidecar(config.sidecar, interfaces, accounts, issues),
     select: await resolveSelectors(config.select, interfaces, accounts, issues),
+    policy: (await resolvePushDown(config, issues, host)).verdicts,
     port: config.port,
     source,
     onProxyDown: config.onProxyDown,

@@ -3,12 +3,14 @@
  *
  * A packet comes to NAME_new. Rules there leave alone what is excluded. What is included is asked in a chain for each
  * filter that includes something, NAME_src, NAME_dst and so on: a rule for each item sends the packet on to the next
- * chain, and a packet that no rule sends on is left alone, since a chain that ends decides nothing. The last chain,
- * NAME_take, takes it. So no rule needs a negation, which no tool has for lists, and an exclusion always wins.
+ * chain, and a packet that no rule sends on is left alone, since a chain that ends decides nothing. In NAME_pass the
+ * policy may leave it alone, see build_policy.ts. The last chain, NAME_take, takes it. So no rule needs a negation,
+ * which no tool has for lists, and an exclusion always wins.
  *
  * @module
  */
 import type { PortRange } from "../net/port_range.ts";
+import { policyChain } from "./build_policy.ts";
 import type { SetCollection } from "./build_sets.ts";
 import type { InterceptIntent, Selectors } from "./intent.ts";
 import { first, protocol, spared, toPorts } from "./matches.ts";
@@ -48,7 +50,9 @@ export function selection(
   const { name } = request;
   const stages = stagesOf(request);
   const asked = stages.filter((stage) => stage.asked);
-  const names = [...asked.map(({ id }) => `${name}_${id}`), `${name}_take`];
+  const take = `${name}_take`;
+  const policy = policyChain({ ...request, chain: `${name}_pass`, verdicts: request.intent.policy, take });
+  const names = [...asked.map(({ id }) => `${name}_${id}`), policy?.name ?? take];
   const chains: InnerChain[] = [{
     name: `${name}_new`,
     hook: "none",
@@ -76,8 +80,9 @@ export function selection(
       ],
     });
   });
+  if (policy !== undefined) chains.push(policy);
   chains.push({
-    name: names.at(-1)!,
+    name: take,
     hook: "none",
     why: "First packets that were chosen.",
     rules: request.take,

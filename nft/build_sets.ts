@@ -9,11 +9,11 @@ import { contentHash } from "./content_hash.ts";
 import type { AddressSet, Match } from "./plan.ts";
 
 /** Up to so many of one family are written out: readable, and nothing more to load. */
-const WRITTEN_OUT = 4;
+export const WRITTEN_OUT = 4;
 const HASH_DIGITS = 12;
 
-/** What a set is for, as its name begins. */
-export type SetPurpose = "dst_no" | "dst_in" | "src_no" | "src_in";
+/** What a set is for, as its name begins: excluded, included, or of a rule of the policy. */
+export type SetPurpose = "dst_no" | "dst_in" | "dst_to" | "src_no" | "src_in" | "src_to";
 
 /** The sets of one plan; the same list gives the same set. */
 export class SetCollection {
@@ -40,6 +40,12 @@ export class SetCollection {
     );
     this.#matches.set(prefixes, found);
     return found;
+  }
+
+  /** The IP version of the addresses for which a match of {@linkcode SetCollection.matches} holds. */
+  familyOf(match: Match): IpFamily | undefined {
+    if (match.kind === "address") return match.family;
+    return match.kind === "addressSet" ? this.#sets.get(match.set)?.family : undefined;
   }
 
   #familyMatches(purpose: SetPurpose, family: IpFamily, prefixes: readonly Prefix[], why: string): Match[] {

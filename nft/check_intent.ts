@@ -29,6 +29,7 @@ export function checkIntent(intent: InterceptIntent): PlanIssue[] {
   const add: Add = (option, message) => issues.push({ option, message: `${option}: ${message}` });
   checkTraffic(intent, add);
   checkSelectors(intent, add);
+  checkPolicy(intent, add);
   if (intent.sidecar !== null) checkSidecar(intent, intent.sidecar, add);
   checkNames("--from", intent.from, add);
   checkNames("otherInterfaces", intent.otherInterfaces, add);
@@ -111,6 +112,26 @@ function checkSelectors({ select, from, local, sidecar }: InterceptIntent, add: 
   const { include, exclude } = select.macs;
   if (include.length + exclude.length > 0 && from.length === 0) {
     add("--include-mac, --exclude-mac", "only forwarded traffic can be told by it: --from wanted");
+  }
+}
+
+/** What control/ makes of rules that have been checked: so this is about what would not be a rule of any tool. */
+function checkPolicy({ policy }: InterceptIntent, add: Add): void {
+  const ids = new Set<string>();
+  for (const { id, destinations, sources, destinationPorts, sourcePorts, incoming, uids } of policy) {
+    const option = `policy ${id}`;
+    if (ids.has(id)) add(option, "two verdicts of this id");
+    ids.add(id);
+    for (const text of [...destinations ?? [], ...sources ?? []]) {
+      if (parsePrefix(text)?.text !== text) add(option, `"${text}" is no prefix`);
+    }
+    checkPorts(option, destinationPorts ?? [], add);
+    checkPorts(option, sourcePorts ?? [], add);
+    if (destinationPorts?.length === 0 || sourcePorts?.length === 0) add(option, "no port found, one wanted");
+    checkNames(option, incoming ?? [], add);
+    for (const { first, last } of uids ?? []) {
+      if (!isId(first) || !isId(last) || first > last) add(option, `${first}-${last} is no range of numbers`);
+    }
   }
 }
 

@@ -26,6 +26,8 @@ export interface InterceptIntent {
   readonly sidecar: SidecarIntent | null;
   /** Which of that traffic; everything where a filter is empty. */
   readonly select: Selectors;
+  /** What of that traffic is left alone after all, in order; what none of them is about is taken. */
+  readonly policy: readonly PolicyVerdict[];
   /** Our listener's port, on every address of both families; for UDP the first worker's; of a sidecar the outbound one. */
   readonly port: number;
   /** Source address towards the destination: this host's, or the client's own. */
@@ -71,6 +73,31 @@ export interface Selectors {
   readonly cgroups: Filter<string>;
   /** Packet marks that other programs have set. */
   readonly marks: Filter<MarkMatch>;
+}
+
+/**
+ * One rule of a policy, as far as the kernel can ask it. It is about first packets that every filter names; null names
+ * all. Filters that ask what cannot be known of a packet (the interface by which this host's own came in, the user of
+ * a forwarded one) do not name it.
+ */
+export interface PolicyVerdict {
+  /** Unique among them: beginning of the names of its rules. */
+  readonly id: string;
+  /** Whether these packets pass by us, or are taken whatever comes later. */
+  readonly verdict: "pass" | "take";
+  readonly network: "tcp" | "udp" | null;
+  /** Prefixes, canonical text, families mixed, merged. */
+  readonly destinations: readonly string[] | null;
+  readonly sources: readonly string[] | null;
+  /** Merged. */
+  readonly destinationPorts: readonly PortRange[] | null;
+  readonly sourcePorts: readonly PortRange[] | null;
+  /** Interfaces by which they come in. */
+  readonly incoming: readonly string[] | null;
+  /** Users that own the sending socket. */
+  readonly uids: readonly IdRange[] | null;
+  /** Printed by the kernel's listing, so short. */
+  readonly why: string;
 }
 
 /** Selectors that leave nothing out. */

@@ -17,6 +17,8 @@ const SET_OPTIONS: Readonly<Record<string, string>> = {
   dst_in: "--include-cidr",
   src_no: "--exclude-source",
   src_in: "--include-source",
+  dst_to: "destinations of the policy",
+  src_to: "sources of the policy",
 };
 
 /** Where the kernel has a verdict's target; the others it has everywhere. */

@@ -25,7 +25,7 @@ const PLAN_CHAINS = [
   "(tcp_take|tcp_in|tcp_out|udp_in|udp_out|udp_untracked|udp_steer|udp_worker_[0-9]+)",
   "(side_valid|side_in|side_out|side_nat_in|side_nat_out|side_dns_in|side_dns_out)",
   "side_(self|in_take|in_port|in_new)",
-  "(tcp_in|tcp_out|udp_in|udp_out|virt)_(new|take|mark|port|src|dst|mac|if|uid|gid|cg)",
+  "(tcp_in|tcp_out|udp_in|udp_out|virt)_(new|pass|take|mark|port|src|dst|mac|if|uid|gid|cg)",
 ];
 
 /** What verdicts need (iptables_verdicts.ts). */

@@ -4,5 +4,6 @@
  * @module
  */
 export { compilePolicy } from "./compile_policy.ts";
+export { type AskedFlow, explainPolicy, type PolicyExplanation } from "./explain_policy.ts";
 export { type AskedFacts, PolicyTable } from "./policy_table.ts";
 export type { PolicyRule } from "./rule.ts";

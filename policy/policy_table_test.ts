@@ -10,7 +10,14 @@ import {
   prefixContains,
 } from "../net/mod.ts";
 import { assertEquals, assertThrows } from "../tests/assert.ts";
-import { type AskedFacts, compilePolicy, type PolicyRule, PolicyTable } from "./mod.ts";
+import {
+  type AskedFacts,
+  type AskedFlow,
+  compilePolicy,
+  explainPolicy,
+  type PolicyRule,
+  PolicyTable,
+} from "./mod.ts";
 
 type Fact = "interfaceIndex" | "dscp" | "uid";
 
@@ -88,6 +95,17 @@ function decideInOrder(rules: readonly PolicyRule[], flow: SomeFlow): Decision {
   return { rule, route: rule < 0 ? -1 : rules[rule]!.to, asked: [...asked].sort() };
 }
 
+function asked({ network, client, destination, interfaceIndex, uid, dscp }: SomeFlow): AskedFlow {
+  const known = (fact: number, from: number) => fact < from ? undefined : fact;
+  return {
+    network,
+    ...{ source: client, destination },
+    interface: known(interfaceIndex, 1),
+    uid: known(uid, 0),
+    dscp: known(dscp, 0),
+  };
+}
+
 // Few and close together, so that they hold one another, touch, and are hit at their edges.
 const v4Text = fc.tuple(
   fc.constantFrom(0, 10, 192, 255),
@@ -159,7 +177,11 @@ Deno.test("PolicyTable: decides, and asks for, what a reading of the rules in or
   fc.assert(
     fc.property(policies, fc.array(flow, { minLength: 1, maxLength: 20 }), (rules, flows) => {
       const table = new PolicyTable(compilePolicy(rules));
-      for (const one of flows) assertEquals(decide(table, one), decideInOrder(rules, one));
+      for (const one of flows) {
+        const decision = decide(table, one);
+        assertEquals(decision, decideInOrder(rules, one));
+        assertEquals(explainPolicy(rules, asked(one)).rule ?? -1, decision.rule);
+      }
     }),
     { numRuns: 3_000 },
   );

@@ -42,7 +42,7 @@ async function readCase(name: string): Promise<ParityCase> {
  * could belong to the others.
  */
 function withMappedIds(intent: InterceptIntent): InterceptIntent {
-  const { select, sidecar } = intent;
+  const { select, policy, sidecar } = intent;
   const filter = ({ include, exclude }: Filter<IdRange>): Filter<IdRange> => {
     if (include.length > 0 && mapped(include).length === 0) {
       throw new RangeError("case: it takes only users or groups that the lab does not have");
@@ -52,6 +52,7 @@ function withMappedIds(intent: InterceptIntent): InterceptIntent {
   return {
     ...intent,
     select: { ...select, uids: filter(select.uids), gids: filter(select.gids) },
+    policy: policy.map((verdict) => ({ ...verdict, uids: verdict.uids && mapped(verdict.uids) })),
     sidecar: sidecar === null
       ? null
       : { ...sidecar, proxyUids: mapped(sidecar.proxyUids), proxyGids: mapped(sidecar.proxyGids) },

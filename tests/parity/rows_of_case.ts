@@ -1,10 +1,10 @@
 /**
- * Rows that a case's own selectors ask for: the first and last address and port of what they name, and the next ones
+ * Rows that a case's own selectors and policy ask for: the first and last address and port of what they name, and the next ones
  * outside.
  *
  * @module
  */
-import type { InterceptIntent } from "../../nft/intent.ts";
+import type { InterceptIntent, PolicyVerdict } from "../../nft/intent.ts";
 import {
   addressBytes,
   addressFromBytes,
@@ -21,7 +21,7 @@ import type { Row, Segment } from "./row.ts";
 const TRIED = 4;
 
 /** The rows for what `intent` includes and excludes. */
-export function rowsOfCase({ select, sidecar }: InterceptIntent): Row[] {
+export function rowsOfCase({ select, policy, sidecar }: InterceptIntent): Row[] {
   const ports = (segment: "syn" | "udp", ranges: readonly PortRange[]) =>
     ends(ranges).flatMap(edgesOfRange).flatMap((port) =>
       towardsServer(segment).map((row) => ({ ...row, port }))
@@ -32,11 +32,41 @@ export function rowsOfCase({ select, sidecar }: InterceptIntent): Row[] {
     ...prefixes(select.sources).flatMap(edgesOfPrefix).flatMap(fromSource),
     ...ports("syn", [...tcpPorts.include, ...tcpPorts.exclude]),
     ...ports("udp", [...udpPorts.include, ...udpPorts.exclude]),
+    ...policy.flatMap(rowsOfVerdict),
     ...ports("syn", sidecar?.outboundPorts ?? []),
     ...ends([...sidecar?.inboundPorts.include ?? [], ...sidecar?.inboundPorts.exclude ?? []])
       .flatMap(edgesOfRange).flatMap(inbound),
     ...(sidecar?.dns?.servers ?? []).flatMap(edgesOfAddress).flatMap(towardsDns),
   ];
+}
+
+/**
+ * The edges of what it names, in packets that its other filters name as well. Source ports are not to be had: they are
+ * the numbers of the rows.
+ */
+function rowsOfVerdict({ destinations, sources, destinationPorts }: PolicyVerdict): Row[] {
+  const fitting = (row: Row): Row => ({
+    ...row,
+    destination: firstIn(destinations, row.family) ?? row.destination,
+    source: (row.way.kind === "arriving" ? firstIn(sources, row.family) : undefined) ?? row.source,
+    port: destinationPorts?.[0]?.first ?? row.port,
+  });
+  const edges = (list: readonly string[] | null) => ends(list ?? []).flatMap(edgesOfPrefix);
+  const some = (["syn", "udp"] as const).flatMap(towardsServer).map(fitting);
+  return [
+    ...some,
+    ...edges(destinations).flatMap(towards).map((row) => ({ ...fitting(row), destination: row.destination })),
+    ...edges(sources).flatMap(fromSource).map((row) => ({ ...fitting(row), source: row.source })),
+    ...ends(destinationPorts ?? []).flatMap(edgesOfRange).flatMap((port) =>
+      some.map((row) => ({ ...row, port }))
+    ),
+  ];
+}
+
+/** The first address of that family in a list. */
+function firstIn(list: readonly string[] | null, family: IpFamily): string | undefined {
+  const text = list?.find((one) => parsePrefix(one)!.family === family);
+  return text && textOf(valueOf(text.slice(0, text.indexOf("/"))), family);
 }
 
 function prefixes({ include, exclude }: InterceptIntent["select"]["destinations"]): string[] {
