@@ -2,10 +2,9 @@
  * Pellucid: a transparent proxy for Linux, as a library and (as main) as a command line.
  *
  * ```ts
- * import { App, defaultRunConfig } from "./mod.ts";
+ * import { intercept } from "./mod.ts";
  *
- * const app = new App({ ...defaultRunConfig(), from: ["eth1"] }, (event) => console.log(event));
- * await app.start();
+ * await using proxy = await intercept({ from: ["eth1"] }, { onEvent: (event) => console.log(event) });
  * ```
  *
  * @module
@@ -28,9 +27,12 @@ export {
   type Interception,
   planFor,
   type ReadyLeg,
+  type ReloadOutcome,
   StartError,
   type StartErrorCode,
+  type TellIssues,
 } from "./control/mod.ts";
+export * from "./control/intercept.ts";
 export * from "./net/mod.ts";
 export {
   buildPlan,

@@ -24,6 +24,7 @@ export interface PolicyEndpoint {
  * so that what a policy does not look at costs nothing.
  */
 export interface PolicyFlow {
+  /** A connection, or datagrams. */
   readonly network: "tcp" | "udp";
   /** Who begins it. */
   readonly client: PolicyEndpoint;

@@ -124,6 +124,8 @@ class DataPlaneWorker {
   /** Of all listeners but those of connections to a pod. */
   readonly #routing: Routing = { current: ALWAYS_DIRECT };
   readonly #routeWords = new RouteWords();
+  /** Of the routing in force. */
+  #policyMemory: ArrayBuffer | undefined;
   readonly #environment: UpstreamEnvironment;
   readonly #policySeat: PolicySeat | undefined;
   /** Of the routing that is in force. */
@@ -342,6 +344,10 @@ class DataPlaneWorker {
     const table = settings.policy && new PolicyTable(settings.policy);
     const rules = new WorkerRouter(routes, table, settings.otherwise);
     this.#routing.current = rules;
+    // Nobody looks anything up in the one before. A worker leaves so little garbage that it would not be collected
+    // for hundreds of routings.
+    if (this.#policyMemory !== settings.policy) this.#policyMemory?.transfer(0);
+    this.#policyMemory = settings.policy;
     if (this.#policy === undefined || this.#policySeat === undefined) return;
     const { module, decide } = this.#policy;
     const router = this.#policySeat.router(decide, rules, routes, module.budgetMs);

@@ -1,7 +1,7 @@
 import { encodeSockaddr } from "../ffi/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
 import { assert, assertEquals, assertThrows } from "../tests/assert.ts";
-import { ClientLimit, REFUSED, UNCOUNTED } from "./client_limit.ts";
+import { ClientLimit, giveBackShare, REFUSED, UNCOUNTED } from "./client_limit.ts";
 
 const SEED = 0x5eed;
 
@@ -157,4 +157,19 @@ Deno.test("client limit: two threads that fight for places leave nothing behind"
   // More clients than places: who has none is let through uncounted, and a place may change hands.
   const { left } = await hammer(4, 40, 2);
   assertEquals(left, 0);
+});
+
+Deno.test("client limit: what a worker that is no more had counted is given back, and nothing else", () => {
+  const memory = new SharedArrayBuffer(8 * 64), share = new SharedArrayBuffer(4 * 64);
+  const dead = new ClientLimit(memory, 3, SEED, share);
+  const living = new ClientLimit(memory, 3, SEED);
+  const slots = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"].map((text) => dead.acquire(client(text)));
+  dead.release(slots[0]!);
+  living.acquire(client("192.0.2.1:3"));
+  living.acquire(client("192.0.2.1:4"));
+  assertEquals([dead.acquire(client("192.0.2.1:5")), counts(memory)], [REFUSED, 4]);
+  giveBackShare(memory, share);
+  assertEquals(counts(memory), 2);
+  giveBackShare(memory, share);
+  assertEquals(counts(memory), 2);
 });
