@@ -43,7 +43,7 @@ export async function preflight(config: RunConfig): Promise<HostGrants> {
 export function checkGrants(config: RunConfig): HostGrants {
   const status = Deno.readTextFileSync("/proc/self/status");
   const marks = mayMark(status, Deno.osRelease());
-  if (!hasCapability(status, "CAP_NET_ADMIN")) checkUnprivileged(config);
+  if (!hasCapability(status, "CAP_NET_ADMIN")) checkUnprivileged(config, marks);
   if (!marks && config.sidecar !== null) checkOwner(config.sidecar, Deno.uid()!, Deno.gid()!);
   if (answersFromLowPorts(config) && !hasCapability(status, "CAP_NET_BIND_SERVICE")) {
     throw new StartError(
@@ -70,20 +70,8 @@ export function mayMark(status: string, release: string): boolean {
 }
 
 /** Without CAP_NET_ADMIN a plain listener is all there can be. */
-function checkUnprivileged(config: RunConfig): void {
-  const why = config.rules !== "none"
-    ? "to load rules and routes"
-    : config.sidecar?.inbound === "tproxy"
-    ? "for the inbound listener's IP_TRANSPARENT"
-    : config.tcp === "tproxy"
-    ? "for the listener's IP_TRANSPARENT"
-    : config.source === "keep"
-    ? "to keep client addresses (IP_TRANSPARENT)"
-    : config.local
-    ? "to mark our own connections (SO_MARK), or the rules would send them back to us"
-    : config.udp === "tproxy"
-    ? "for UDP (IP_TRANSPARENT), which --udp off leaves alone"
-    : undefined;
+function checkUnprivileged(config: RunConfig, marks: boolean): void {
+  const why = wantsNetAdmin(config, marks);
   if (why === undefined) return;
   throw new StartError(
     "not-permitted",
@@ -91,6 +79,26 @@ function checkUnprivileged(config: RunConfig): void {
     "run as root (sudo) or with that capability; `pellucid demo` shows it all without, " +
       "and `unshare -Urn` opens a shell with it in a network of its own",
   );
+}
+
+/** What CAP_NET_ADMIN is for. @param marks whether sockets may be marked without. */
+export function wantsNetAdmin(config: RunConfig, marks: boolean): string | undefined {
+  const direct = config.upstreams.filter((upstream) => upstream.kind === "direct");
+  return config.rules !== "none"
+    ? "to load rules and routes"
+    : config.sidecar?.inbound === "tproxy"
+    ? "for the inbound listener's IP_TRANSPARENT"
+    : config.tcp === "tproxy"
+    ? "for the listener's IP_TRANSPARENT"
+    : config.source === "keep" || direct.some(({ source }) => source === "keep")
+    ? "to keep client addresses (IP_TRANSPARENT)"
+    : config.local
+    ? "to mark our own connections (SO_MARK), or the rules would send them back to us"
+    : config.udp === "tproxy"
+    ? "for UDP (IP_TRANSPARENT), which --udp off leaves alone"
+    : !marks && direct.some(({ mark }) => mark !== 0)
+    ? "for the marks of direct upstreams (SO_MARK)"
+    : undefined;
 }
 
 /** Answers to a client come from the port that it dialled, which takes a privilege where the port is a low one. */

@@ -1,6 +1,12 @@
-import { ConfigError, DEFAULT_SIDECAR } from "../config/mod.ts";
+import {
+  BUILT_IN_UPSTREAMS,
+  ConfigError,
+  DEFAULT_SIDECAR,
+  defaultRunConfig,
+  type DirectConfig,
+} from "../config/mod.ts";
 import { assertEquals, assertThrows } from "../tests/assert.ts";
-import { checkOwner, mayMark } from "./preflight.ts";
+import { checkOwner, mayMark, wantsNetAdmin } from "./preflight.ts";
 import { StartError } from "./start_error.ts";
 
 const range = (first: number, last = first) => [{ first, last }];
@@ -20,6 +26,28 @@ Deno.test("mayMark: CAP_NET_ADMIN, or CAP_NET_RAW where the kernel takes it", ()
     true,
   ]);
   assertEquals(mayMark(bind, "6.1.0"), false);
+});
+
+Deno.test("wantsNetAdmin: a plain listener needs nothing, a direct upstream may need it for its sockets", () => {
+  const direct: DirectConfig = {
+    kind: "direct",
+    name: "wan",
+    source: null,
+    interface: "wan0",
+    mark: 0,
+    dscp: 46,
+  };
+  const wants = (change: Partial<DirectConfig>, marks = false) =>
+    wantsNetAdmin({
+      ...defaultRunConfig(),
+      rules: "none",
+      tcp: "redirect",
+      udp: "off",
+      upstreams: [...BUILT_IN_UPSTREAMS, { ...direct, ...change }],
+    }, marks);
+  assertEquals([wants({}), wants({ source: "own" }), wants({ mark: 64 }, true)], Array(3).fill(undefined));
+  assertEquals(wants({ source: "keep" }, true), "to keep client addresses (IP_TRANSPARENT)");
+  assertEquals(wants({ mark: 64 }), "for the marks of direct upstreams (SO_MARK)");
 });
 
 Deno.test("checkOwner: a proxy that cannot be marked runs as somebody who is exempt", () => {
