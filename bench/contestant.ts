@@ -24,6 +24,8 @@ export interface Contestant {
   readonly withTcp?: RelaySpec;
   /** What its gateway passes on by itself, where that is not what it is for the others. */
   readonly forwards?: Forwarding;
+  /** A table for nft that its gateway has from the start. */
+  readonly gatewayRules?: string;
   /** Whether its datagrams reach the server by a SOCKS5 server, framed (see native/udp_load.h). */
   readonly framesDatagrams?: true;
   /** What it cannot do although it takes part; undefined: it does all. */

@@ -75,7 +75,8 @@ export class RunningContestant implements AsyncDisposable {
       const spawn = (argv: readonly string[]) => internet.spawn([...pin(stage.cpus?.load), ...argv]);
       for (const serve of site.servers) await serve({ native: stage.native, directory, spawn });
       const gateway = lab.host("gateway");
-      const { relay: spec } = contestant;
+      const { relay: spec, gatewayRules } = contestant;
+      if (gatewayRules !== undefined) await gateway.output(["nft", "-f", "-"], { stdin: gatewayRules });
       if (spec === undefined) {
         return new RunningContestant(contestant, stage, site, directory, undefined, lab, undefined);
       }

@@ -11,7 +11,7 @@
 import { SERVER_ADDRESS, WAN_INTERFACE } from "./bench_lab.ts";
 import { figure, FORWARDING_NAME, type Measure, type Sample } from "./measure.ts";
 import type { LoadResult, RunningContestant } from "./running_contestant.ts";
-import { SOCKS_SECTIONS } from "./socks_contestants.ts";
+import { SOCKS_SECTIONS, TRACKED } from "./socks_contestants.ts";
 import { absolute, ratio, type Target } from "./target.ts";
 import { bulk, TCP_MEASURES, verifyTcp } from "./tcp_measures.ts";
 import { UDP_MEASURES, verifyUdp } from "./udp_measures.ts";
@@ -60,12 +60,16 @@ export const SOCKS_TARGETS: readonly Target[] = [
     judged: "pushed",
     reference: FORWARDING_NAME,
   }),
+  ratio("pushed down: new connections ≥ 0.98 of plain forwarding", ["connect"], "perSecond", 0.98, {
+    judged: "pushed",
+    reference: FORWARDING_NAME,
+  }),
   ratio(
-    "pushed down: connections, datagrams ≥ 0.98 of plain forwarding",
+    "pushed down, with UDP: ≥ 0.98 of plain forwarding, tracked",
     ["connect", "up1x512"],
     "perSecond",
     0.98,
-    { judged: "pushed", reference: FORWARDING_NAME },
+    { judged: "pushed-udp", reference: TRACKED },
   ),
 ];
 

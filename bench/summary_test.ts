@@ -42,3 +42,18 @@ Deno.test("summarize: what a relay adds is its figure less that of plain forward
   assertEquals([added("other")!.min, added("other")!.max, added("other")!.ratio], [15, 30, 1.5]);
   assertEquals(added("forwarding"), undefined);
 });
+
+Deno.test("summarize: each turn of a round has a ratio of its own", () => {
+  const turn = (of: RoundResult, nth: number): RoundResult => ({ ...of, turn: nth });
+  const results = [
+    ...[turn(result(1, "reference", 10), 0), turn(result(1, "other", 20), 0)],
+    ...[turn(result(1, "reference", 100), 1), turn(result(1, "other", 100), 1)],
+    ...[turn(result(2, "reference", 1), 0), turn(result(2, "other", 5), 0)],
+  ];
+  assertEquals(summarize(results, "bulk1", { key: "rate" }, "other", "reference"), {
+    median: 20,
+    min: 5,
+    max: 100,
+    ratio: 2,
+  });
+});
