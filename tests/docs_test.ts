@@ -98,16 +98,15 @@ Deno.test("documentation: every test that is referred to exists", () => {
 });
 
 Deno.test("docs/rules.md: the chains it explains are those of the goldens", () => {
-  const golden = ["tproxy_from", "redirect_from", "udp_from_two_workers"].map((name) =>
+  const golden = ["policy_in_order", "tproxy_from", "redirect_from", "udp_from_two_workers"].map((name) =>
     read(`tests/golden/${name}/intercept.nft`)
-  )
-    .join("");
+  ).join("");
   const rendered = golden.split("\n").map((line) =>
     // Every rule counts, which the page says once.
     line.replace(/ comment ".*"$/, "").replace(/(^|\s)counter /, "$1").trim()
   );
   const blocks = [...read("docs/rules.md").matchAll(/^```\n(chain [\s\S]*?)^```/gm)];
   const explained = blocks.flatMap(([, block]) => block!.trim().split("\n").map((line) => line.trim()));
-  assert(blocks.length === 3, `${blocks.length} chains`);
+  assert(blocks.length === 4, `${blocks.length} chains`);
   assertEquals(explained.filter((line) => !rendered.includes(line)), []);
 });
