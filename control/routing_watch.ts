@@ -55,7 +55,7 @@ function textOf({ upstreams }: RoutingSettings): string {
   return JSON.stringify(upstreams, (key, value) => key === "health" ? undefined : value);
 }
 
-function areSameBytes(a: SharedArrayBuffer | undefined, b: SharedArrayBuffer | undefined): boolean {
+function areSameBytes(a: ArrayBuffer | undefined, b: ArrayBuffer | undefined): boolean {
   if (a === undefined || b === undefined) return a === b;
   if (a.byteLength !== b.byteLength) return false;
   const bytes = new Uint8Array(b);

@@ -25,7 +25,7 @@ const MOST_RULES = NONE >> ROUTE_BITS;
  *
  * @throws {RangeError} for a prefix that is none, a route above 254, or more than eight million rules.
  */
-export function compilePolicy(rules: readonly PolicyRule[]): SharedArrayBuffer {
+export function compilePolicy(rules: readonly PolicyRule[]): ArrayBuffer {
   if (rules.length > MOST_RULES) {
     throw new RangeError(`policy: found ${rules.length} rules, wanted at most ${MOST_RULES}`);
   }
@@ -37,7 +37,7 @@ export function compilePolicy(rules: readonly PolicyRule[]): SharedArrayBuffer {
   groups.forEach(({ record }, i) => buffer.words.set(record, groupsAt + i * GROUP.words));
   buffer.words[HEADER.groups] = groupsAt;
   buffer.words[HEADER.end] = buffer.length;
-  const memory = new SharedArrayBuffer(4 * buffer.length);
+  const memory = new ArrayBuffer(4 * buffer.length);
   new Uint32Array(memory).set(buffer.words.subarray(0, buffer.length));
   return memory;
 }

@@ -40,7 +40,7 @@ export class PolicyTable {
   readonly #known = new Float64Array(FACTS);
 
   /** @param memory what `compilePolicy` gave; it is only read. */
-  constructor(memory: SharedArrayBuffer) {
+  constructor(memory: ArrayBuffer) {
     const table = new Uint32Array(memory);
     this.#table = table;
     this.#groupsAt = table[HEADER.groups]!;

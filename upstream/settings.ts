@@ -116,8 +116,11 @@ export interface RoutingSettings {
   readonly generation: number;
   /** At most 255. */
   readonly upstreams: readonly UpstreamSettings[];
-  /** The compiled policy, see policy/; undefined: every flow leaves by `otherwise`. */
-  readonly policy: SharedArrayBuffer | undefined;
+  /**
+   * The compiled policy, see policy/; undefined: every flow leaves by `otherwise`. Each worker has its own copy, and
+   * lets go of it when it gets another one.
+   */
+  readonly policy: ArrayBuffer | undefined;
   /** Index in `upstreams` for flows that no rule is about. */
   readonly otherwise: number;
   /** Absent: none. */
