@@ -37,12 +37,14 @@ export class Steering {
    * @returns undefined: the datagram is not carried, which has been counted and told.
    */
   sessionOf(i: number, router: Router, known: Session | undefined): Session | undefined {
-    const { inbox, arena: { words } } = this.#context;
+    const { inbox, reactor, arena: { words } } = this.#context;
     const nameAt = inbox.nameAt(i), at = inbox.destinationAt >> 2;
     const first = known !== undefined && !known.isOver ? known : this.#sessions.find(nameAt);
     for (let session = first; session !== undefined; session = session.sibling) {
       if (!session.lastDestination.is(words, at)) continue;
       if (router.only !== undefined) adopt(session, router.only);
+      // The listener has said so of the first one alone.
+      session.activeTick = reactor.timers.tick;
       return session;
     }
     const route = router.only ?? this.#choose(router, nameAt >> 2, at);
@@ -52,6 +54,7 @@ export class Steering {
     }
     for (let session = first; session !== undefined; session = session.sibling) {
       if (!adopt(session, route)) continue;
+      session.activeTick = reactor.timers.tick;
       session.lastDestination.set(words, at);
       return session;
     }

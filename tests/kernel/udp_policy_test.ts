@@ -38,6 +38,7 @@ for (const family of [4, 6] as const) {
     assertEquals(report.tos, [46 << 2 | 1, 10 << 2 | 1]);
     // The first session has the client's port, the second one cannot have it as well.
     assertEquals(report.twoWays, [true, false]);
+    assertEquals(report.busySibling, [["direct idle-timeout"], 1]);
     const header = family === 4 ? 28 : 52;
     assertEquals(report.proxyProtocol, {
       headers: [[header, true], [header, true]],
