@@ -231,3 +231,33 @@ labTest(`reload: ${RELOADS} times under load: no flow is lost, nothing is left b
   assertEquals([totals.tcpDialFailed, totals.tcpUpstreamFailed, totals.tcpClientResets], [0, 0, 0]);
   assertEquals([totals.udpSessionsOpened, totals.udpSessionErrors], [sockets.length, 0]);
 }, { timeoutMs: 120_000 });
+
+labTest("reload: large policies that have been replaced leave no memory behind", async () => {
+  const list = await Deno.makeTempFile({ prefix: "pellucid-list-" });
+  try {
+    // 1.4 MB compiled: kept, they would be more than 200 MB.
+    const write = (last: number) =>
+      Deno.writeTextFile(
+        list,
+        Array.from({ length: 50_000 }, (_, i) =>
+          `198.${18 + (i >> 15)}.${i >> 7 & 255}.${(i & 127) * 2 + last}\n`).join(""),
+      );
+    await write(0);
+    const config = `${BASE}[[rule]]\ndestination-file = ["${list}"]\nuse = "block"\n`;
+    await using site = await ReloadSite.start(config);
+    const reload = async (i: number) => {
+      await write(i % 2);
+      const outcome = await site.reloadBySignal(config);
+      assert(outcome.event === "reloaded" && outcome.changes.length === 1, JSON.stringify(outcome));
+    };
+    for (let i = 1; i <= 30; i++) await reload(i);
+    const before = await site.usage();
+    for (let i = 1; i <= 150; i++) await reload(i + 30);
+    const after = await site.usage();
+    assertLess(after.residentBytes - before.residentBytes, 120 * MIB);
+    assertLess(after.descriptors, before.descriptors + 5);
+    await site.proxy.stop();
+  } finally {
+    await Deno.remove(list);
+  }
+}, { timeoutMs: 120_000 });

@@ -33,7 +33,11 @@ labTest("service unit: the capabilities it grants are enough to run, carry and c
     ...["setpriv", "--no-new-privs", "--bounding-set", set, "--inh-caps", set, "--ambient-caps", set],
     ...[Deno.execPath(), "run", "-A", "--cached-only", MAIN],
   ];
-  await using proxy = gateway.spawn([...asUnit, ...args]);
+  const runtimeFolder = await Deno.makeTempDir({ prefix: "pellucid-runtime-" });
+  await using folders = new AsyncDisposableStack();
+  folders.defer(() => Deno.remove(runtimeFolder, { recursive: true }));
+  const options = { env: { RUNTIME_DIRECTORY: runtimeFolder } };
+  await using proxy = gateway.spawn([...asUnit, ...args], options);
   await proxy.stderr.waitFor((line) => line.includes('"event":"ready"') || undefined, 15_000);
   const url = `http://${GATEWAY_LAB.servers.v4}:${web.port}/`;
   const answer = await lab.host("client").output(["curl", "-sS", "--max-time", "5", url]);
@@ -49,8 +53,12 @@ labTest("service unit: the capabilities it grants are enough to run, carry and c
     await socket.send({ to: endpoint(family.server, 54), text: "nobody is there" });
     assertEquals((await socket.failed()).code, "ECONNREFUSED");
   }
+  const [, ...reload] = setting("ExecReload").split(" ");
+  const { code, stdout } = await gateway.run([...asUnit, ...reload], options);
+  assertEquals([code, stdout], [0, "nothing has changed\n"]);
   await proxy.kill("SIGTERM");
   assertEquals((await proxy.wait(15_000)).code, 0);
+  assertEquals([...Deno.readDirSync(runtimeFolder)], []);
   assertEquals(await gateway.output(["nft", "list", "tables"]), "");
   const [, ...afterStop] = setting("ExecStopPost").split(" ");
   assertEquals(await gateway.output([...asUnit, ...afterStop]), "nothing of ours was found\n");
