@@ -31,10 +31,22 @@ export class SocksServer implements AsyncDisposable {
 
   /** Every CONNECT so far. */
   get requests(): SocksRequest[] {
-    return this.process.stdout.lines.flatMap((line) => {
-      const report = JSON.parse(line) as SocksReport;
-      return report.event === "request" ? [report] : [];
-    });
+    return this.#reports("request");
+  }
+
+  /** Every UDP ASSOCIATE so far. */
+  get associations(): SocksRequest[] {
+    return this.#reports("association");
+  }
+
+  /** Where each datagram went that clients of associations have sent so far. */
+  get datagrams(): string[] {
+    return this.#reports("datagram").map(({ target }) => target);
+  }
+
+  #reports<Event extends SocksReport["event"]>(event: Event): Extract<SocksReport, { event: Event }>[] {
+    return this.process.stdout.lines.map((line) => JSON.parse(line) as SocksReport)
+      .filter((report): report is Extract<SocksReport, { event: Event }> => report.event === event);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,13 +1,15 @@
 /**
- * A SOCKS5 server (RFC 1928, RFC 1929; CONNECT alone) for tests: `deno run -A socks_server_main.ts SPEC`, with SPEC a
+ * A SOCKS5 server (RFC 1928, RFC 1929; CONNECT and UDP ASSOCIATE) for tests: `deno run -A socks_server_main.ts SPEC`, with SPEC a
  * SocksServerSpec as JSON. Ends when its standard input does.
  *
  * @module
  */
+import { SocksRelay } from "./socks_relay.ts";
 import type { SocksFault, SocksReport, SocksServerSpec } from "./socks_server_spec.ts";
 
 const VERSION = 5, LOGIN_VERSION = 1, NO_LOGIN = 0, PASSWORD = 2, NO_METHOD = 0xff;
 const IPV4 = 1, DOMAIN = 3, IPV6 = 4;
+const CONNECT = 1, ASSOCIATE = 3;
 const SUCCEEDED = 0, NETWORK_UNREACHABLE = 3, HOST_UNREACHABLE = 4, REFUSED = 5, NO_SUCH_COMMAND = 7;
 
 function report(line: SocksReport): void {
@@ -78,7 +80,7 @@ async function serve(connection: Deno.TcpConn, { login, fault }: SocksServerSpec
   const [high, low] = await dialogue.take(2);
   const port = high! << 8 | low!;
   report({
-    event: "request",
+    event: command === ASSOCIATE ? "association" : "request",
     peer: endpoint(connection.remoteAddr.hostname, connection.remoteAddr.port),
     target: endpoint(host, port),
     ...(username === undefined ? {} : { username }),
@@ -87,8 +89,9 @@ async function serve(connection: Deno.TcpConn, { login, fault }: SocksServerSpec
   failsAt("close-on-request");
   const answer = (reply: number) => dialogue.say(VERSION, reply, 0, IPV4, 0, 0, 0, 0, 0, 0);
   if (typeof fault === "object") return await answer(fault.reply);
-  if (command !== 1) return await answer(NO_SUCH_COMMAND);
+  if (command !== CONNECT && command !== ASSOCIATE) return await answer(NO_SUCH_COMMAND);
   if (fault === "mute") return void await dialogue.take(1);
+  if (command === ASSOCIATE) return await associate(dialogue);
   let destination: Deno.TcpConn;
   try {
     destination = await Deno.connect({ hostname: host, port });
@@ -99,6 +102,16 @@ async function serve(connection: Deno.TcpConn, { login, fault }: SocksServerSpec
   await writeAll(destination, dialogue.rest());
   await Promise.all([carry(connection, destination), carry(destination, connection)]);
   destination.close();
+}
+
+/** As long as the connection lasts. */
+async function associate(dialogue: Dialogue): Promise<void> {
+  const { hostname } = dialogue.connection.localAddr;
+  using relay = await SocksRelay.open(hostname.replace(/^::ffff:(?=\d+\.)/, ""), (client, target) => {
+    report({ event: "datagram", client, target });
+  });
+  await dialogue.say(VERSION, SUCCEEDED, 0, ...relay.name);
+  await dialogue.take(1);
 }
 
 async function checkLogin(

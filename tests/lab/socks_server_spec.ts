@@ -32,7 +32,7 @@ export interface SocksServerSpec {
   readonly fault?: SocksFault;
 }
 
-/** One CONNECT. */
+/** One CONNECT, or one UDP ASSOCIATE. */
 export interface SocksRequest {
   /** Who asks, as `ip:port` or `[ip]:port`. */
   readonly peer: string;
@@ -46,4 +46,6 @@ export interface SocksRequest {
 /** One line of its output. */
 export type SocksReport =
   | { readonly event: "ready"; readonly port: number }
-  | ({ readonly event: "request" } & SocksRequest);
+  | ({ readonly event: "request" | "association" } & SocksRequest)
+  /** Carried for the client of an association, from where it sends to the relay. */
+  | { readonly event: "datagram"; readonly client: string; readonly target: string };
