@@ -3,6 +3,7 @@ import {
   MAX_WAITING,
   MAX_WAITING_BYTES,
   MAX_WORKER_BYTES,
+  OBJECT_BYTES,
   type WaitingDatagram,
   WaitingDatagrams,
 } from "./waiting_datagrams.ts";
@@ -24,7 +25,7 @@ Deno.test("waiting datagrams: as many as there may be, in order, and then room a
     waiting.push(datagram(10, i));
   }
   assert(!waiting.hasRoom(0));
-  assertEquals(all.bytes, 10 * MAX_WAITING);
+  assertEquals(all.bytes, (OBJECT_BYTES + 10) * MAX_WAITING);
   assertEquals(waiting.drain().map(({ trafficClass }) => trafficClass), [...Array(MAX_WAITING).keys()]);
   assertEquals([all.bytes, waiting.drain().length, waiting.hasRoom(10)], [0, 0, true]);
 });
@@ -35,9 +36,19 @@ Deno.test("waiting datagrams: bytes are bounded for one session, and for all", (
   const half = MAX_WAITING_BYTES / 2;
   waiting.push(datagram(half));
   assertEquals([waiting.hasRoom(half), waiting.hasRoom(half + 1)], [true, false]);
-  all.bytes = MAX_WORKER_BYTES - 5;
+  all.bytes = MAX_WORKER_BYTES - OBJECT_BYTES - 5;
   const other = new WaitingDatagrams(all);
   assertEquals([other.hasRoom(5), other.hasRoom(6)], [true, false]);
   waiting.drain();
-  assertEquals([all.bytes, other.hasRoom(6)], [MAX_WORKER_BYTES - 5 - half, true]);
+  assertEquals([all.bytes, other.hasRoom(6)], [MAX_WORKER_BYTES - 2 * OBJECT_BYTES - 5 - half, true]);
+});
+
+Deno.test("waiting datagrams: empty ones are bounded too", () => {
+  const all = { bytes: 0 };
+  let waiting = 0;
+  for (let session = 0; session < 100; session++) {
+    const queue = new WaitingDatagrams(all);
+    for (; queue.hasRoom(0); waiting++) queue.push(datagram(0));
+  }
+  assertEquals(waiting, MAX_WORKER_BYTES / OBJECT_BYTES);
 });
