@@ -121,7 +121,8 @@ export class Departures implements ConnectionOwner, ResolverDialOwner, UpstreamD
   onUpstreamFailed(dial: UpstreamDial, failure: StreamFailure): void {
     const { end, atUpstream, detail } = failure;
     this.#giveUp(dial.client, dial.clientSlot, dial.addresses, end, dial.route, dial.startMs);
-    if (end.reason === "limit") {
+    // A lack that another upstream would meet with too is one of descriptors or memory.
+    if (end.reason === "limit" && !atUpstream) {
       this.#context.count("tcpRefusedFds");
       this.#owner.onFdsExhausted(detail);
     } else {

@@ -143,6 +143,17 @@ Deno.test("upstream dial: a destination that refuses is nobody's fault, and a la
   assertEquals(counted(scene, "tcpRefusedFds", "tcpAcceptPauses", "tcpDialFailed"), [1, 1, 1]);
 });
 
+Deno.test("upstream dial: where all ports towards an upstream are taken, others go on being accepted", () => {
+  const detail = "socks5 192.0.2.1:1080: EADDRNOTAVAIL";
+  const end: StreamFailure["end"] = { reason: "limit", side: "proxy" };
+  using scene = new Scene({ routing: routingBy(byResult(() => ({ ...FAILED, end, detail }))) });
+  scene.dial();
+  scene.run(100);
+  assertEquals(scene.warnings, [`upstream-failed: ${detail}`]);
+  assertEquals(counted(scene, "tcpRefusedFds", "tcpAcceptPauses", "tcpDialFailed"), [0, 0, 1]);
+  assertEquals(scene.flows.map((flow) => flow.end), [end]);
+});
+
 Deno.test("upstream dial: a dialogue that throws costs its connection alone", () => {
   const routing = routingBy(byResult(() => {
     throw new Error("a mistake");

@@ -3,7 +3,15 @@
  *
  * @module
  */
-import { type Deferred, type Dialogue, EMFILE, type Reactor, type Syscalls, TimerWheel } from "../ffi/mod.ts";
+import {
+  type Deferred,
+  type Dialogue,
+  EADDRNOTAVAIL,
+  EMFILE,
+  type Reactor,
+  type Syscalls,
+  TimerWheel,
+} from "../ffi/mod.ts";
 import type { DatagramPath, StreamFailure, StreamOpened } from "../flow/mod.ts";
 import { UpstreamEnvironment } from "../upstream/environment.ts";
 import { destinationFailed, socketFailed, upstreamFailed } from "../upstream/failure.ts";
@@ -22,6 +30,8 @@ export type Behaviour =
   | "refuses"
   /** By ours: no descriptor is free. */
   | "lacks"
+  /** By ours: all ports towards it are taken. */
+  | "is crowded"
   /** Until its deadline, then fails. */
   | "hangs";
 
@@ -83,6 +93,8 @@ export class ToldMember implements Member {
         return destinationFailed("refused", `${this.name}: refused`);
       case "lacks":
         return socketFailed(EMFILE, this.name);
+      case "is crowded":
+        return socketFailed(EADDRNOTAVAIL, this.name);
       default:
         return upstreamFailed(`${this.name}: ${this.behaviour}`);
     }

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EMFILE, ENFILE, ENOBUFS, ENOMEM } from "../ffi/mod.ts";
+import { EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM } from "../ffi/mod.ts";
 import { type ConnectionEnd, dialFailure, type StreamFailure } from "../flow/mod.ts";
 import { describeResult } from "./stream_io.ts";
 
@@ -24,11 +24,24 @@ export function destinationFailed(reason: ConnectionEnd["reason"], detail: strin
 
 /** A socket could not be had or used here, before anything was sent; or the server it leads to was not reached. */
 export function socketFailed(errno: number, detail: string): StreamFailure {
-  const ours = errno === EMFILE || errno === ENFILE || errno === ENOMEM || errno === ENOBUFS;
-  return ours
-    // Another upstream would need a socket too.
-    ? { fd: -1, end: { reason: "limit", side: "proxy" }, atUpstream: false, detail: text(detail, errno) }
-    : upstreamFailed(text(detail, errno));
+  switch (errno) {
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case ENOBUFS:
+      // Another upstream would need a socket too.
+      return lacking(false, text(detail, errno));
+    case EADDRNOTAVAIL:
+      // All ports towards that server are taken. Towards another one they may be free.
+      return lacking(true, text(detail, errno));
+    default:
+      return upstreamFailed(text(detail, errno));
+  }
+}
+
+/** What this host lacks is held against no upstream, even where another one may do better. */
+function lacking(atUpstream: boolean, detail: string): StreamFailure {
+  return { fd: -1, end: { reason: "limit", side: "proxy" }, atUpstream, detail };
 }
 
 /** The destination was dialled from here, and did not answer as it should. */

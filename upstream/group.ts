@@ -123,7 +123,7 @@ class GroupOpener {
       }
       // What the destination does says nothing of the way there.
       if (!outcome.atUpstream) return outcome;
-      this.#health.fail(member, outcome.detail);
+      if (outcome.end.side !== "proxy") this.#health.fail(member, outcome.detail);
       failure = outcome;
     }
     return failure;

@@ -87,6 +87,17 @@ Deno.test("group: what the destination does is passed on, and held against nobod
   assertEquals([asked(members), world.changes], [[5, 0], []]);
 });
 
+Deno.test("group: a member towards which no port is free is passed by, and stays up", () => {
+  using world = new GroupClock();
+  const { members, group } = made(world, 2, { fall: 1 });
+  members[0]!.behaviour = "is crowded";
+  for (let i = 0; i < 3; i++) assert(opens(world, group));
+  assertEquals([asked(members), world.changes], [[3, 3], []]);
+  members[1]!.behaviour = "is crowded";
+  const failed = open(world, group) as StreamFailure;
+  assertEquals([failed.end, world.changes], [{ reason: "limit", side: "proxy" }, []]);
+});
+
 Deno.test("group: with all members down a flow fails at once and asks nobody, until one flow may try again", () => {
   using world = new GroupClock();
   const { members, group } = made(world, 2, { fall: 1 });

@@ -8,7 +8,6 @@
  */
 import {
   AF_INET,
-  EADDRNOTAVAIL,
   ENETUNREACH,
   isLoopbackDestination,
   setSockaddrPort,
@@ -53,7 +52,7 @@ export function relayOf(
 function tryRoute(environment: UpstreamEnvironment, relay: Uint8Array, server: Uint8Array): number {
   const { sys, address } = environment;
   // A server elsewhere must not have us talk to services of this host.
-  if (!isLoopback(environment, server) && isLoopback(environment, relay)) return -EADDRNOTAVAIL;
+  if (!isLoopback(environment, server) && isLoopback(environment, relay)) return -ENETUNREACH;
   if (isMulticast(relay)) return -ENETUNREACH;
   const fd = sys.socket(sockaddrFamily(relay), SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
