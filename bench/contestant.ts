@@ -7,6 +7,7 @@ import type { LabHost, LabProcess } from "../tests/lab/mod.ts";
 import type { Forwarding } from "./bench_lab.ts";
 import type { InterceptionModes } from "./interception.ts";
 import type { NativePrograms } from "./native.ts";
+import type { Server } from "./running_contestant.ts";
 
 /** One way for traffic to get through the gateway. */
 export interface Contestant {
@@ -24,6 +25,10 @@ export interface Contestant {
   readonly withTcp?: RelaySpec;
   /** What its gateway passes on by itself, where that is not what it is for the others. */
   readonly forwards?: Forwarding;
+  /** Takes part when it is named on the command line alone. */
+  readonly onlyByName?: true;
+  /** Servers that it needs beside everybody's. */
+  readonly servers?: readonly Server[];
   /** A table for nft that its gateway has from the start. */
   readonly gatewayRules?: string;
   /** Whether its datagrams reach the server by a SOCKS5 server, framed (see native/udp_load.h). */

@@ -1,10 +1,10 @@
 /**
- * Benchmarks: `./dev bench tcp`, `./dev bench udp`, `./dev bench rules`, `./dev bench policy`, or
+ * Benchmarks: `./dev bench tcp`, `./dev bench udp`, `./dev bench socks`, `./dev bench rules`, `./dev bench policy`, or
  * `deno run -A bench/main.ts tcp --help`.
  *
  * Runs in throw-away network namespaces, without root. A Markdown table goes to standard output, progress to standard
- * error, every single sample to bench/results/. What each figure means is said in tcp_measures.ts and udp_measures.ts,
- * who takes part in tcp_contestants.ts and udp_contestants.ts.
+ * error, every single sample to bench/results/. What each figure means is said in tcp_measures.ts, udp_measures.ts
+ * and socks_measures.ts, who takes part in the files named _contestants.
  *
  * @module
  */
@@ -54,7 +54,8 @@ async function main(args: string[]): Promise<number> {
     throw new UsageError(`--rounds: "${values.rounds}" is no count`);
   }
   const chosenMeasures = choose("--only", suite.measures, values.only);
-  const chosenContestants = choose("--contestants", suite.contestants, values.contestants);
+  const chosenContestants = choose("--contestants", suite.contestants, values.contestants)
+    .filter(({ onlyByName }) => values.contestants !== undefined || onlyByName !== true);
   const cpus = parseCpus(values.cpus, values["no-steering"] !== true);
 
   const native = await buildNative();
@@ -121,7 +122,7 @@ ${listed(({ contestants }) => contestants.map(({ name }) => name))}
   --cpus RELAY:LOAD        CPUs of the relay, and of the clients with their servers (default 0:1), or "none"
   --no-steering            let what arrives at the gateway be handled by the CPU that sent it
 
-A whole run takes about a quarter of an hour. Leave the machine alone meanwhile.
+A whole run takes about a quarter of an hour, of socks six minutes. Leave the machine alone meanwhile.
 `;
 }
 

@@ -37,7 +37,9 @@ export function renderReport(report: Report): string {
 function renderSection(report: Report, section: Section): string[] {
   const contestants = report.contestants.filter(({ name }) => section.contestants.includes(name));
   const measures = report.measures.filter(({ name }) => section.measures.includes(name));
-  if (contestants.length === 0 || measures.length === 0) return [];
+  if (measures.length === 0 || contestants.length === 0) return [];
+  // One of several tables, and nobody is there to be compared with.
+  if (section.title !== undefined && contestants.length === 1) return [];
   const reference = contestants.find(({ name }) => name === section.reference)?.title;
   return [
     "",

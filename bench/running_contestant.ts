@@ -73,7 +73,9 @@ export class RunningContestant implements AsyncDisposable {
     try {
       const internet = lab.host("internet");
       const spawn = (argv: readonly string[]) => internet.spawn([...pin(stage.cpus?.load), ...argv]);
-      for (const serve of site.servers) await serve({ native: stage.native, directory, spawn });
+      for (const serve of [...site.servers, ...contestant.servers ?? []]) {
+        await serve({ native: stage.native, directory, spawn });
+      }
       const gateway = lab.host("gateway");
       const { relay: spec, gatewayRules } = contestant;
       if (gatewayRules !== undefined) await gateway.output(["nft", "-f", "-"], { stdin: gatewayRules });

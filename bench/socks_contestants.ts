@@ -2,7 +2,8 @@
  * Who is compared when upstreams and policies are: Pellucid in all the ways that cost may differ, redsocks, and what
  * Pellucid's direct mode itself is compared with.
  *
- * The SOCKS5 server is the load's own (native/load_socks.c).
+ * The SOCKS5 server is the load's own (native/load_socks.c), since with any other the relay of the server would limit
+ * what is measured, not the one in front of it. Dante takes part when it is asked for, to show just that.
  *
  * @module
  */
@@ -13,6 +14,7 @@ import { RELAY_PORT } from "./interception.ts";
 import { FORWARDING_NAME } from "./measure.ts";
 import { isBound } from "./process_usage.ts";
 import { renderRedsocksConfig } from "./peer_configs.ts";
+import type { InternetHost } from "./running_contestant.ts";
 import type { Section } from "./suite.ts";
 
 /** The name of the contestant that the others are compared with. */
@@ -22,6 +24,8 @@ export const SOCKS_JUDGED = "socks";
 
 /** As native/load_socks.c has them. */
 const SERVER = `${SERVER_ADDRESS}:1080`;
+const DANTE_PORT = 1081;
+const DANTE = `${SERVER_ADDRESS}:${DANTE_PORT}`;
 const USERNAME = "bench";
 const PASSWORD = "mark";
 
@@ -108,6 +112,12 @@ export const SOCKS_CONTESTANTS: readonly Contestant[] = [
       ready: (process) => waitUntil(process, (pid) => isBound(pid, "tcp", RELAY_PORT)),
     },
   },
+  {
+    ...pellucidWith("dante", "Pellucid, SOCKS5 by Dante", [...TCP_ALONE, "--upstream", `socks5://${DANTE}`]),
+    onlyByName: true,
+    servers: [startDante],
+    probe: () => versionOf("danted", ["-v"], /Dante v([\d.]+\d)/),
+  },
   pellucidWith("rules-1k", "Pellucid, 1,000 rules", TCP_ALONE, (site) => writeRules(site, MANY_RULES)),
   pellucidWith(
     "rules-100k",
@@ -145,7 +155,7 @@ const OF_UDP = ["up1x512", "down1x512", "up1000x512", "sessions"];
 export const SOCKS_SECTIONS: readonly Section[] = [
   {
     title: "TCP through a SOCKS5 server",
-    contestants: [FORWARDING_NAME, "c-relay", SOCKS_REFERENCE, SOCKS_JUDGED, "login", "redsocks"],
+    contestants: [FORWARDING_NAME, "c-relay", SOCKS_REFERENCE, SOCKS_JUDGED, "login", "redsocks", "dante"],
     measures: OF_TCP,
     reference: SOCKS_REFERENCE,
   },
@@ -241,4 +251,24 @@ async function probeModules(): Promise<Probe> {
   );
   if ("missing" in help || help.version === "--policy") return pellucid(1, []).probe();
   return { missing: "this version has no policy modules" };
+}
+
+/** Resolves when it listens. Its one user is the one that the lab has. */
+async function startDante({ directory, spawn }: InternetHost): Promise<void> {
+  const file = `${directory}/danted.conf`;
+  await Deno.writeTextFile(
+    file,
+    `logoutput: stderr
+internal: ${SERVER_ADDRESS} port = ${DANTE_PORT}
+external: ${SERVER_ADDRESS}
+clientmethod: none
+socksmethod: none
+user.privileged: root
+user.unprivileged: root
+client pass { from: 0/0 to: 0/0 }
+socks pass { from: 0/0 to: 0/0 command: connect }
+`,
+  );
+  const server = spawn(["danted", "-f", file, "-p", `${directory}/danted.pid`]);
+  await waitUntil(server, (pid) => isBound(pid, "tcp", DANTE_PORT));
 }
