@@ -90,12 +90,34 @@ labTest("reload: live flows carry on by the way they began, new ones leave by th
   await site.proxy.stop();
 }, { timeoutMs: 60_000 });
 
+labTest("reload: a rule that the kernel decides comes and goes with the policy", async () => {
+  await using site = await ReloadSite.start(BASE);
+  await using echo = await site.lab.host("internet").serve({ kind: "echo" });
+  await using talker = new Talker(site.lab.host("client"));
+  const pushed =
+    `${BASE}[[rule]]\ndestination = "${servers.v4}"\nuse = "direct"\n[policy]\ndefault = "block"\n`;
+  const open = await talker.reach(servers.v4, echo.port);
+  await assertSeenFrom(echo, gateway.wanV4);
+  assertEquals((await site.reload(pushed)).code, 0);
+  // What the kernel forwards comes from the client itself; the rest is refused.
+  await (await talker.reach(servers.v4, echo.port)).close();
+  await assertSeenFrom(echo, client.v4);
+  assertEquals(await talker.dial(servers.v4b, echo.port).ended(), "reset");
+  await open.say("carried all the same");
+  assertEquals((await site.reload(BASE)).code, 0);
+  await (await talker.reach(servers.v4, echo.port)).close();
+  await assertSeenFrom(echo, gateway.wanV4);
+  await open.close();
+  await site.proxy.stop();
+}, { timeoutMs: 60_000 });
+
 labTest("reload: a configuration with errors changes nothing, and everything about it is said", async () => {
   await using site = await ReloadSite.start(BASE);
   const { gateway: here } = site;
   await using echo = await site.lab.host("internet").serve({ kind: "echo" });
   await using talker = new Talker(site.lab.host("client"));
   const open = await talker.reach(servers.v4, echo.port);
+  await assertSeenFrom(echo, gateway.wanV4);
   const before = await kernelState(here);
   const refused = async (config: string, ...told: string[]) => {
     const { code, stdout, stderr } = await site.reload(config);
