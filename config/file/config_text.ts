@@ -96,7 +96,7 @@ export class ConfigText {
       );
     const parts = issue.path.split(", ");
     const keys = parts.map((part) => {
-      if (!part.startsWith("--")) return part;
+      if (!part.startsWith("--")) return IN_FILE_ALONE.test(part) ? part : undefined;
       return given.has(part.slice(2)) ? undefined : keyOfFlag(part.slice(2));
     }).filter((key) => key !== undefined);
     const place = issue.place ?? this.#nearestPlace(keys);
@@ -177,6 +177,9 @@ export class ConfigText {
     return { line: 1, column: 1 };
   }
 }
+
+/** Tables that have no flags. Other paths that are no flags are operands, files and such: not of this file. */
+const IN_FILE_ALONE = /^(?:upstream|group|rule|policy)\b/;
 
 /** What has to be written in place of the flags that are one key. */
 const MODES: Readonly<Record<string, string>> = { local: 'mode = "host"', sidecar: 'mode = "sidecar"' };

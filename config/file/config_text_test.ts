@@ -317,6 +317,11 @@ Deno.test("ConfigText.inItsWords: what is not set is where it would be", () => {
   assertEquals(words("--dry-run"), ["undefined:undefined --dry-run: f"]);
 });
 
+Deno.test("ConfigText.inItsWords: what is neither a key nor a flag has no place in the file", () => {
+  const found = ["arguments", "SRC, DST", "/run/pellucid"].map((path) => ({ path, found: "f", wanted: "w" }));
+  assertEquals(read(FILE).inItsWords(found, new Set()), found);
+});
+
 Deno.test("ConfigText.inItsWords: nothing is said of what follows from another mistake", () => {
   const text = read(`[udp]
 mode = "of"
