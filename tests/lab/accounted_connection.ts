@@ -144,6 +144,8 @@ export class AccountedConnection {
 /** What an error of a socket says about the other side. @throws `error` when it says nothing. */
 export function peerEndOf(error: unknown): Exclude<PeerEnd, "open" | "fin"> {
   if (error instanceof Deno.errors.ConnectionReset || error instanceof Deno.errors.BrokenPipe) return "reset";
+  // Reset between connect and the runtime's question who is at the other end.
+  if (error instanceof Deno.errors.NotConnected) return "reset";
   if (error instanceof Deno.errors.TimedOut) return "timeout";
   const code = (error as { code?: unknown } | null)?.code;
   if (code === "EHOSTUNREACH" || code === "ENETUNREACH" || code === "EACCES") return "unreachable";
