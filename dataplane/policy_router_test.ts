@@ -148,12 +148,12 @@ Deno.test("policy: what it throws is caught, counted and told, with its place", 
     [() => {
       throw new RangeError("too far");
     }, "RangeError: too far ("],
-    // deno-lint-ignore no-throw-literal
     [() => {
+      // deno-lint-ignore no-throw-literal
       throw "a text";
     }, '"a text"'],
-    // deno-lint-ignore no-throw-literal
     [() => {
+      // deno-lint-ignore no-throw-literal
       throw undefined;
     }, "undefined"],
     [function overflow(flow): string {
