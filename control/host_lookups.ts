@@ -18,7 +18,7 @@ export interface NumberedInterface {
 export interface HostLookups {
   /** Addresses of a host, the one to be preferred first. @throws {Error} in words for the user. */
   addresses(host: string): Promise<readonly IpAddress[]>;
-  /** Text of a file. @throws {Error} of Deno. */
+  /** Text of a file. @throws {Error} in words for the user, or Deno's. */
   readSecret(path: string): Promise<string>;
   /** A variable of the environment. */
   environment(name: string): string | undefined;
@@ -38,9 +38,14 @@ export const THIS_HOST: HostLookups = {
     return found.map(({ address }) => parseAddress(address)).filter((address) => address !== undefined);
   },
   async readSecret(path) {
-    const { size } = await Deno.stat(path);
-    if (size > MOST_SECRET_BYTES) throw new RangeError(`${size} bytes`);
-    return await Deno.readTextFile(path);
+    using file = await Deno.open(path);
+    const bytes = new Uint8Array(MOST_SECRET_BYTES + 1);
+    let length = 0;
+    for (let n: number | null; (n = await file.read(bytes.subarray(length))) !== null;) {
+      length += n;
+      if (length > MOST_SECRET_BYTES) throw new RangeError(`more than ${MOST_SECRET_BYTES} bytes`);
+    }
+    return decodeText(bytes.subarray(0, length));
   },
   environment: (name) => Deno.env.get(name),
   async interfaces() {
@@ -56,6 +61,14 @@ export function parseLinks(text: string): NumberedInterface[] {
     name: name!,
     index: Number(index),
   }));
+}
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new TypeError("not UTF-8");
+  }
 }
 
 async function withinTime<T>(work: Promise<T>): Promise<T> {

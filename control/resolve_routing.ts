@@ -7,14 +7,12 @@
  *
  * @module
  */
-import { secretProblem } from "../config/check_upstreams.ts";
 import {
   ConfigError,
   type ConfigIssue,
   type CredentialsConfig,
   type GroupConfig,
   type RunConfig,
-  type SecretConfig,
   type ServerConfig,
   type UpstreamConfig,
 } from "../config/mod.ts";
@@ -33,6 +31,7 @@ import { resolvePolicyModule } from "./policy_module.ts";
 import { resolvePolicyRules } from "./resolve_policy.ts";
 import { checkRouteMarks } from "./route_marks.ts";
 import type { RouteNames } from "./route_names.ts";
+import { readSecret } from "./secrets.ts";
 
 /** Of a group that is looked after by its flows alone. */
 const UNCHECKED = { rise: 1, fall: 3 };
@@ -168,7 +167,9 @@ class UpstreamResolver {
     } catch (error) {
       this.#issues.push({
         path,
-        found: `${JSON.stringify(host)}, which cannot be resolved (${messageOf(error)})`,
+        found: `${JSON.stringify(host)}, which cannot be resolved (${
+          error instanceof Error ? error.message : error
+        })`,
         wanted: WANTED_SERVER,
       });
     }
@@ -182,66 +183,8 @@ class UpstreamResolver {
   ): Promise<Credentials | undefined> {
     if (credentials === null) return undefined;
     const { username, password } = credentials;
-    const text = await this.#secret(path, kind, password);
+    const text = await readSecret(path, kind, password, this.#host, this.#issues);
     return text === undefined ? undefined : { username, password: text };
-  }
-
-  async #secret(path: string, kind: "socks5" | "http", secret: SecretConfig): Promise<string | undefined> {
-    switch (secret.kind) {
-      case "text":
-        return secret.text;
-      case "env": {
-        const text = this.#host.environment(secret.name);
-        const at = `${path}.password-env`;
-        if (text === undefined || text === "") {
-          const state = text === undefined ? "not set" : "empty";
-          this.#issues.push({
-            path: at,
-            found: `${secret.name}, which is ${state}`,
-            wanted: "a password in it",
-          });
-          return undefined;
-        }
-        return this.#checked(at, secret.name, kind, text);
-      }
-      case "file":
-        return this.#checked(
-          `${path}.password-file`,
-          secret.path,
-          kind,
-          await this.#readSecret(path, secret.path),
-        );
-    }
-  }
-
-  async #readSecret(path: string, file: string): Promise<string | undefined> {
-    const at = `${path}.password-file`;
-    let text: string;
-    try {
-      text = (await this.#host.readSecret(file)).replace(/\r?\n$/, "");
-    } catch (error) {
-      this.#issues.push({
-        path: at,
-        found: `${file}: ${messageOf(error)}`,
-        wanted: "a file that can be read",
-      });
-      return undefined;
-    }
-    if (text !== "") return text;
-    this.#issues.push({ path: at, found: `${file}, which is empty`, wanted: "a password in it" });
-    return undefined;
-  }
-
-  #checked(
-    path: string,
-    source: string,
-    kind: "socks5" | "http",
-    text: string | undefined,
-  ): string | undefined {
-    const problem = text === undefined ? undefined : secretProblem(kind, text);
-    if (problem === undefined) return text;
-    this.#issues.push({ path, found: `${problem.found} in ${source}`, wanted: problem.wanted });
-    return undefined;
   }
 }
 
@@ -251,9 +194,4 @@ const WANTED_SERVER = "an address, or a name that this host can resolve";
 function serverByName({ host, port }: ServerConfig): Endpoint | { host: string; port: number } {
   const address = parseAddress(host);
   return address === undefined ? { host, port } : { address, port };
-}
-
-/** Deno puts the path behind its own words; it has been named. */
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/: (?:readfile|stat|open) .*$/, "") : String(error);
 }
