@@ -4,8 +4,7 @@
  * @module
  */
 import { ConfigError, type ConfigIssue } from "../config/mod.ts";
-import type { RoutingConfig } from "../config/mod.ts";
-import { checkRouteMarks } from "../control/mod.ts";
+import { checkNamedFiles, checkRouteMarks } from "../control/mod.ts";
 import { EXIT, type ExitCode } from "./command.ts";
 import { readConfigured } from "./configured.ts";
 import { describeConfig } from "./config_summary.ts";
@@ -26,7 +25,9 @@ export async function check(_values: unknown, operands: readonly string[]): Prom
   const configured = await readConfigured(RUN_FLAGS, parseFlags(RUN_FLAGS, ["--config", file]));
   const { values } = configured;
   const config = runConfig(values);
-  const warnings = [...configured.warnings, ...await missingFiles(configured.values as FileNames)];
+  const files = await checkNamedFiles(config);
+  const missing = files.missing.map((file) => `${file}: not here, or not to be read by this user`);
+  const warnings = [...configured.warnings, ...missing];
   for (const warning of warnings) {
     reportWarning(warning, { command: "config check", json: false, debug: false });
   }
@@ -35,6 +36,7 @@ export async function check(_values: unknown, operands: readonly string[]): Prom
     ...configured.inItsWords([
       ...checkRun(values),
       ...checkRouteMarks(config.upstreams),
+      ...files.issues,
     ]),
   ];
   if (issues.length > 0) throw new ConfigError(issues.toSorted(byPlace));
@@ -47,35 +49,6 @@ export async function schema(): Promise<ExitCode> {
   const { configJsonSchema } = await import("../config/file/mod.ts");
   console.log(JSON.stringify(configJsonSchema(), null, 2));
   return EXIT.ok;
-}
-
-type FileNames = Readonly<Record<`${"include" | "exclude"}-${"cidr" | "source"}-file`, readonly string[]>> & {
-  readonly routing?: RoutingConfig;
-};
-
-/** A file may be checked on another host than it is for, so what is not here may be there. */
-async function missingFiles(values: FileNames): Promise<string[]> {
-  const files = new Set([
-    ...values["include-cidr-file"],
-    ...values["exclude-cidr-file"],
-    ...values["include-source-file"],
-    ...values["exclude-source-file"],
-    ...values.routing?.policy.rules.flatMap((rule) => [...rule.destinationFiles, ...rule.sourceFiles]) ?? [],
-    ...values.routing?.upstreams.flatMap((upstream) =>
-      "credentials" in upstream && upstream.credentials?.password.kind === "file"
-        ? [upstream.credentials.password.path]
-        : []
-    ) ?? [],
-  ]);
-  const warnings = [];
-  for (const file of files) {
-    try {
-      (await Deno.open(file)).close();
-    } catch {
-      warnings.push(`${file}: not here, or not to be read by this user`);
-    }
-  }
-  return warnings;
 }
 
 function byPlace(a: ConfigIssue, b: ConfigIssue): number {

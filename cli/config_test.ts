@@ -105,6 +105,44 @@ Deno.test("config check: what files are not here is a warning", async () => {
   assertEquals(err.map((line) => /nonexistent\/\w/.exec(line)?.[0]), ["nonexistent/a", "nonexistent/b"]);
 });
 
+Deno.test("config check: what is wrong with the files that are here is named, line by line, and no secret is", async () => {
+  const folder = await Deno.makeTempDir();
+  try {
+    await Deno.writeTextFile(`${folder}/list`, "192.0.2.0/24\nnonsense\n192.0.2.0/33\n");
+    await Deno.writeTextFile(`${folder}/secret`, "hunter2\u0001\n");
+    const { code, err } = await runOn(
+      `mode = "host"
+[udp]
+mode = "off"
+[intercept]
+exclude-cidr-file = "${folder}"
+[[rule]]
+destination-file = "${folder}/list"
+use = "block"
+[[rule]]
+source-file = "${folder}/list"
+use = "block"
+[upstream.a]
+kind = "http"
+server = "192.0.2.1:1"
+username = "me"
+password-file = "${folder}/secret"
+`,
+      "config",
+      "check",
+    );
+    assertEquals(code, 2);
+    assertEquals(err.slice(0, -1).map((line) => line.replaceAll(folder, "").replace(/ wanted$/, "")), [
+      "pellucid config check: FILE:5:21: intercept.exclude-cidr-file: : no regular file found, a regular file of at most 64 MiB",
+      'pellucid config check: FILE:7:20: rule[1].destination-file: /list:2: "nonsense" found, a prefix or an address',
+      'pellucid config check: FILE:7:20: rule[1].destination-file: /list:3: "192.0.2.0/33" found, a prefix or an address',
+      "pellucid config check: FILE:16:17: upstream.a.password-file: a control character in /secret found, none",
+    ]);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("config check: one file, no more and no fewer", async () => {
   assertEquals((await run("config", "check")).code, 2);
   assertEquals((await run("config", "check", "a", "b")).code, 2);

@@ -16,6 +16,7 @@ export { ControlSocket } from "./control_socket.ts";
 export * from "./events.ts";
 export { type Interception } from "./interception.ts";
 export { type Log, type LogOptions, openLog, writeStderrLine } from "./log.ts";
+export { checkNamedFiles } from "./named_files.ts";
 export { checkedPlan, planFor } from "./plan_for.ts";
 export { type IntentSources, intentSources, resolveIntent } from "./resolve_intent.ts";
 export { checkRouteMarks } from "./route_marks.ts";
