@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { AF_INET, AF_INET6, SOCKADDR_IN6_BYTES, unmapSockaddr } from "../ffi/mod.ts";
+import { AF_INET, AF_INET6, isLoopbackDestination, SOCKADDR_IN6_BYTES, unmapSockaddr } from "../ffi/mod.ts";
 import type { DatagramFraming } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 import type { LastDestination } from "./last_destination.ts";
@@ -12,6 +12,8 @@ import type { LastDestination } from "./last_destination.ts";
 const NAME_WORDS = SOCKADDR_IN6_BYTES >> 2;
 /** The port in the first word of a sockaddr. */
 const PORT_BITS = 0xffff0000;
+/** First byte of addresses that are nobody's own: multicast, reserved and broadcast ones; multicast ones. */
+const FIRST_GROUP_V4 = 224, FIRST_GROUP_V6 = 0xff;
 
 /** The session that answers are for. */
 export interface AnsweredSession {
@@ -85,15 +87,16 @@ export class PathAnswers {
     session.noteAnswered(length - header, 0);
   }
 
-  /** Whether the client could have had a datagram from there: of its family, from an address and a port. */
+  /**
+   * Whether the client could have had a datagram from there: of its family, from the port and address of one host, which
+   * is not the client's own. Whoever names the source is not to speak for programs that trust only each other.
+   */
   #canBeSource(sourceAt: number): boolean {
     const { bytes, words } = this.#context.arena;
-    const at = sourceAt >> 2;
-    if (this.#session.isV4) {
-      unmapSockaddr(bytes.subarray(sourceAt, sourceAt + SOCKADDR_IN6_BYTES));
-      return (words[at]! & 0xffff) === AF_INET && (words[at]! & PORT_BITS) !== 0 && words[at + 1] !== 0;
-    }
-    const hasAddress = (words[at + 2]! | words[at + 3]! | words[at + 4]! | words[at + 5]!) !== 0;
-    return (words[at]! & 0xffff) === AF_INET6 && (words[at]! & PORT_BITS) !== 0 && hasAddress;
+    const at = sourceAt >> 2, { isV4 } = this.#session;
+    if (isV4) unmapSockaddr(bytes.subarray(sourceAt, sourceAt + SOCKADDR_IN6_BYTES));
+    if ((words[at]! & 0xffff) !== (isV4 ? AF_INET : AF_INET6) || (words[at]! & PORT_BITS) === 0) return false;
+    const isGroup = isV4 ? bytes[sourceAt + 4]! >= FIRST_GROUP_V4 : bytes[sourceAt + 8] === FIRST_GROUP_V6;
+    return !isGroup && !isLoopbackDestination(words, at);
   }
 }

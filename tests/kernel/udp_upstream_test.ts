@@ -39,7 +39,7 @@ for (const family of [4, 6] as const) {
           `part 2 ${at(otherRemote, 2)}`,
           `part 3 ${at(remote, 1)}`,
         ],
-        bad: 6,
+        bad: 9,
         forged: 0,
       });
       const { flow, ...ends } = report.ends;
