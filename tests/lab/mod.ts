@@ -27,6 +27,7 @@ export * from "./datagram_client_spec.ts";
 export * from "./datagram_server.ts";
 export * from "./datagram_server_spec.ts";
 export * from "./host.ts";
+export * from "./http_proxy.ts";
 export * from "./lab.ts";
 export * from "./process.ts";
 export * from "./server.ts";
