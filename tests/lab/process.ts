@@ -70,9 +70,11 @@ export class LabProcess implements AsyncDisposable {
     return Number(pid);
   }
 
-  /** Sends a signal to the command. @throws {Error} when it has ended. */
+  /** Sends a signal to the command; SIGSTOP has stopped it when this resolves. @throws {Error} when it has ended. */
   async kill(signal: Deno.Signal): Promise<void> {
-    Deno.kill(await this.outsidePid(), signal);
+    const pid = await this.outsidePid();
+    Deno.kill(pid, signal);
+    if (signal === "SIGSTOP") await stopped(pid);
     // nsenter stops itself when its child is stopped, and would never notice the child's end.
     if (signal === "SIGCONT" || signal === "SIGKILL") Deno.kill(this.#nsenter.pid, "SIGCONT");
   }
@@ -114,6 +116,18 @@ export class LabProcess implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
   }
+}
+
+/** One thread takes the signal and tells the others, which run on until it has had its turn. */
+async function stopped(pid: number): Promise<void> {
+  for (let attempt = 0; attempt < 2_500; attempt++) {
+    const tasks = await Array.fromAsync(Deno.readDir(`/proc/${pid}/task`));
+    const stats = await Promise.all(tasks.map(({ name }) => readOrEmpty(`/proc/${pid}/task/${name}/stat`)));
+    // The state is behind the name, which is in parentheses. A thread that has ended has none.
+    if (stats.every((stat) => stat === "" || stat.slice(stat.lastIndexOf(")") + 2).startsWith("T"))) return;
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  throw new Error(`process ${pid}: does not stop`);
 }
 
 /** Ids of all processes below `pid`, parents first. */
