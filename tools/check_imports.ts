@@ -52,7 +52,6 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
       "upstream/settings.ts",
       "upstream/health_state.ts",
       "upstream/same_way.ts",
-      "upstream/same_way.ts",
       "policy",
     ],
     packages: ["@logtape/logtape", "node:dns"],
@@ -90,6 +89,8 @@ const FOLDERS: Readonly<Record<string, FolderRule>> = {
     imports: ["demo", "doctor", "scratch", "control", "policy", "nft", "config", "net"],
     packages: ["@std/cli"],
   },
+  // Its examples are other people's programs, which have nothing but the library.
+  docs: { imports: ["."], packages: [] },
   ".": { imports: ["cli", "control", "nft", "config", "net"], packages: [] },
 };
 

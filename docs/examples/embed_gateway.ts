@@ -42,6 +42,7 @@ function configFor(from: string, upstreams: readonly UpstreamConfig[], inUse: st
     from: [from],
     udp: "off",
     flows: true,
+    drainTimeoutMs: 5_000,
     upstreams: [...BUILT_IN_UPSTREAMS, ...upstreams],
     policy: { ...DIRECT_POLICY, otherwise: inUse },
   };
@@ -81,5 +82,6 @@ if (import.meta.main) {
   console.log(`ready: ${proxy.ready.listeners.join(", ")}`);
   Deno.addSignalListener("SIGTERM", () => proxy.stop());
   Deno.addSignalListener("SIGINT", () => proxy.stop());
-  await proxy.stopped;
+  // Whoever listens to signals would not end by itself.
+  Deno.exit(await proxy.stopped ? 0 : 1);
 }
