@@ -6,29 +6,26 @@ import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertMatch } f
 import { GATEWAY_LAB, gatewayLab, type LabHost, type LabProcess, labTest } from "../lab/mod.ts";
 import type { CrowdOutcome } from "../fixtures/dns_crowd_main.ts";
 import { eventually, ProxyRun } from "./proxy_run.ts";
-import { missingPrograms } from "./real_program.ts";
+import { dig, serveNames, whoAnswers, withResolvers } from "./resolver_program.ts";
 
 const { servers, nowhere } = GATEWAY_LAB;
 
-const missing = missingPrograms({ dig: "dnsutils", dnsmasq: "dnsmasq-base" });
-const options = { ignore: missing.length > 0, timeoutMs: 90_000 };
-const remark = missing.length === 0 ? "" : ` (missing here: ${missing.join(", ")})`;
+const { remark, ignore } = withResolvers();
+const options = { ignore, timeoutMs: 90_000 };
 
 /** What the client asks: at these addresses nobody serves DNS. */
 const ASKED = [servers.v4b, servers.v6b];
 const BIG_STRINGS = 16;
 
-/** A resolver that says who it is. */
+/** A resolver that says who it is, and has a long answer. */
 async function serve(host: LabHost, address: string, me: string, port = 53): Promise<LabProcess> {
   const big = Array.from({ length: BIG_STRINGS }, (_, i) => String.fromCharCode(97 + i).repeat(250));
-  const process = host.spawn([
-    ...["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-"],
-    ...["--no-hosts", "--no-resolv", "--cache-size=0", "--edns-packet-max=4096"],
-    ...[`--port=${port}`, ...(address === "" ? [] : [`--listen-address=${address}`, "--bind-interfaces"])],
-    ...[`--address=/who.example.test/${me}`, `--txt-record=big.example.test,${big.join(",")}`],
-  ]);
-  await process.stderr.waitFor((line) => line.includes("started, version") || undefined, 15_000);
-  return process;
+  return await serveNames(host, {
+    me,
+    port,
+    addresses: address === "" ? [] : [address],
+    flags: ["--edns-packet-max=4096", `--txt-record=big.example.test,${big.join(",")}`],
+  });
 }
 
 /** A resolver that asks another one. */
@@ -39,15 +36,6 @@ async function forward(host: LabHost, to: string, port: number): Promise<void> {
     `--server=${to}`,
   ]);
   await process.stderr.waitFor((line) => line.includes("using nameserver") || undefined, 15_000);
-}
-
-async function dig(host: LabHost, asked: string, ...args: string[]): Promise<string> {
-  return await host.output(["dig", `@${asked}`, ...args, "+tries=1", "+time=8"]);
-}
-
-/** Who answers a client that asks `asked`. */
-async function whoAnswers(host: LabHost, asked: string, ...args: string[]): Promise<string> {
-  return (await dig(host, asked, "who.example.test", "A", "+short", ...args)).trim();
 }
 
 const FIRST = "192.0.2.101", SECOND = "192.0.2.102", LOCAL = "192.0.2.103";

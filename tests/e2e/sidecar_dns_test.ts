@@ -2,34 +2,19 @@
  * A pod's DNS: queries that its programs send are answered from our resolvers, as if by whom they had asked.
  */
 import { assert, assertEquals, assertMatch } from "../assert.ts";
-import { type LabHost, type LabProcess, labTest } from "../lab/mod.ts";
-import { missingPrograms } from "./real_program.ts";
+import { type LabHost, labTest } from "../lab/mod.ts";
+import { serveNames, whoAnswers, withResolvers } from "./resolver_program.ts";
 import { BOTH_FAMILIES, endpoint, OUTSIDE, POD, SidecarSite } from "./sidecar_site.ts";
 
-const missing = missingPrograms({ dig: "dnsutils", dnsmasq: "dnsmasq-base" });
-const options = { ignore: missing.length > 0, timeoutMs: 90_000 };
-const remark = missing.length === 0 ? "" : ` (missing here: ${missing.join(", ")})`;
+const { remark, ignore } = withResolvers();
+const options = { ignore, timeoutMs: 90_000 };
 
 /** What our resolver says, and what the one says that the pod's programs ask. */
 const OURS = "192.0.2.101", THEIRS = "192.0.2.102";
 const DNS_PORT = 15_053;
 const TRIES = 20;
 
-/** A resolver that says who it is. */
-async function serve(host: LabHost, port: number, me: string): Promise<LabProcess> {
-  const process = host.spawn([
-    ...["dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--log-facility=-"],
-    ...["--no-hosts", "--no-resolv", "--cache-size=0", `--port=${port}`, `--address=/who.example.test/${me}`],
-  ]);
-  await process.stderr.waitFor((line) => line.includes("started, version") || undefined, 15_000);
-  return process;
-}
-
-/** Who answers a program of `host` that asks `asked`; dig takes no answer that comes from elsewhere. */
-async function whoAnswers(host: LabHost, asked: string, ...args: string[]): Promise<string> {
-  const question = ["dig", `@${asked}`, "who.example.test", "A", "+short", "+tries=1", "+time=4"];
-  return (await host.output([...question, ...args])).trim();
-}
+const serve = (host: LabHost, port: number, me: string) => serveNames(host, { me, port });
 
 labTest(
   `sidecar, DNS: whoever is asked, our resolver answers, over UDP and TCP${remark}`,
