@@ -12,7 +12,7 @@ import {
   sidecarRunConfig,
 } from "../config/mod.ts";
 import { choice, type FlagValues, list, toggle, whole } from "./flag.ts";
-import { INTERFACES } from "../config/network_value.ts";
+import { endpoints, INTERFACES } from "../config/network_value.ts";
 import { SELECTOR_FLAGS, selectorConfig } from "./selector_flags.ts";
 import { checkSidecarFlags, SIDECAR_FLAGS, sidecarConfig } from "./sidecar_flags.ts";
 import { checkUpstreamFlags, routingConfig, UPSTREAM_FLAGS, type UpstreamValues } from "./upstream_flags.ts";
@@ -64,6 +64,12 @@ export const INTERCEPTION_FLAGS = {
     "when no proxy runs, by whatever end: traffic flows as if it had never been there, or what it would have " +
       "taken is dropped until it is back or `rules cleanup` is run",
   ),
+  // With a policy in the kernel the rules depend on it too.
+  dns: list(
+    endpoints(53),
+    "answer intercepted DNS from this resolver instead of the one the client asks; may be given again: " +
+      "the next one is asked when one does not answer",
+  ),
   ...UPSTREAM_FLAGS,
   ...SELECTOR_FLAGS,
   ...SIDECAR_FLAGS,
@@ -92,6 +98,7 @@ export function interceptionConfig(values: InterceptionValues): RunConfig {
     source: values.source,
     rules: values.rules,
     onProxyDown: values["on-proxy-down"],
+    dns: values.dns,
   };
 }
 

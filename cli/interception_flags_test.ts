@@ -5,6 +5,7 @@ import {
   SELECT_ALL,
   sidecarRunConfig,
 } from "../config/mod.ts";
+import { formatEndpoint } from "../net/mod.ts";
 import { assertEquals } from "../tests/assert.ts";
 import { checkInterceptionFlags, INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
 import { parseFlags } from "./parse_flags.ts";
@@ -30,6 +31,10 @@ Deno.test("interceptionConfig: what is said counts in either mode", () => {
   assertEquals(config("--tcp redirect --udp off --port 1").tcp, "redirect");
   assertEquals(config("--rules iptables-legacy --on-proxy-down closed").rules, "iptables-legacy");
   assertEquals(config("--rules iptables-legacy --on-proxy-down closed").onProxyDown, "closed");
+  assertEquals(config("--dns 192.0.2.53 --dns [2001:db8::53]:5353").dns.map(formatEndpoint), [
+    "192.0.2.53:53",
+    "[2001:db8::53]:5353",
+  ]);
 });
 
 Deno.test("interceptionConfig: each selector has its two flags", () => {

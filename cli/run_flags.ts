@@ -13,9 +13,8 @@ import {
   type RulesMode,
   type RunConfig,
 } from "../config/mod.ts";
-import { choice, type FlagValues, list, seconds, toggle, under, whole } from "./flag.ts";
+import { choice, type FlagValues, seconds, toggle, under, whole } from "./flag.ts";
 import { INTERCEPTION_FLAGS, interceptionConfig } from "./interception_flags.ts";
-import { endpoints } from "../config/network_value.ts";
 import { checkSidecarFlags } from "./sidecar_flags.ts";
 import { checkUpstreamFlags } from "./upstream_flags.ts";
 
@@ -28,11 +27,6 @@ export const RUN_FLAGS = {
     ["auto", "nft", "iptables", "iptables-legacy", "none"],
     defaults.rules,
     "what manages rules; auto: what this host can do and already uses; none: you do, and they are printed",
-  ),
-  dns: list(
-    endpoints(53),
-    "answer intercepted DNS from this resolver instead of the one the client asks; may be given again: " +
-      "the next one is asked when one does not answer",
   ),
   "dry-run": toggle("print the rules and routes and change nothing"),
   ...under("how it is carried", {
@@ -118,7 +112,6 @@ export function runConfig(values: RunFlagValues): RunConfig {
     udpFilter: values["udp-filter"],
     udpTimeoutMs: values["udp-timeout"],
     udpRefreshInbound: values["udp-refresh-inbound"],
-    dns: values.dns,
     drainTimeoutMs: values["drain-timeout"],
     log: values.log,
     logLevel: values["log-level"],
