@@ -52,7 +52,8 @@ function isWorthALine(upstream: UpstreamConfig): boolean {
   return source !== null || upstream.interface !== null || mark !== 0 || dscp !== null;
 }
 
-function describeUpstream(upstream: UpstreamConfig): string {
+/** What it is, without its name. */
+export function describeUpstream(upstream: UpstreamConfig): string {
   switch (upstream.kind) {
     case "direct": {
       const { source, mark, dscp } = upstream;
@@ -84,7 +85,8 @@ function describeUpstream(upstream: UpstreamConfig): string {
   }
 }
 
-function describeGroup({ kind, members, check, liveFlows }: GroupConfig): string {
+/** What it is, without its name. */
+export function describeGroup({ kind, members, check, liveFlows }: GroupConfig): string {
   const looked = check === null ? "not checked" : `checked every ${check.intervalMs / 1000} s`;
   return `${kind} of ${members.join(", ")}, ${looked}, live flows ${liveFlows === "keep" ? "kept" : "reset"}`;
 }

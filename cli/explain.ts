@@ -1,5 +1,5 @@
 /**
- * `explain`: which rule decides about a packet, and why; with --live, what the kernel has to say to that.
+ * `explain`: which rule decides about a packet, and why; where its flow goes; with --live, what the kernel has to say.
  *
  * @module
  */
@@ -15,7 +15,9 @@ import type { Packet, PacketHost } from "../nft/packet.ts";
 import { readPacketHost } from "../nft/packet_host.ts";
 import { type Comparison, ScratchError, tryLive } from "../scratch/mod.ts";
 import { EXIT, type ExitCode } from "./command.ts";
+import { readConfigFile } from "./configured.ts";
 import { describedPacket, type ExplainValues } from "./explain_flags.ts";
+import { explainRouting, renderRouting } from "./explain_routing.ts";
 import { interceptionConfig } from "./interception_flags.ts";
 
 /** The command by which the program in the scratch namespace is started. */
@@ -31,10 +33,18 @@ export async function explain(values: ExplainValues, operands: readonly string[]
   requireForeignSource(packet, host);
   const evaluation = evaluate(plan, packet, host);
   const explanation = putIntoWords(plan, packet, host, evaluation);
-  if (!values.json) console.log(renderExplanation(explanation));
+  const { config: file, dscp } = values;
+  const placeOf = async (key: string) =>
+    file === undefined ? undefined : (await readConfigFile(file)).text.placeOf(key);
+  const routing = await explainRouting({ config, packet, dscp, evaluation, placeOf });
+  if (!values.json) {
+    console.log(renderExplanation(explanation));
+    if (routing !== undefined) console.log(`\n${renderRouting(routing).join("\n")}`);
+  }
   const live = values.live ? await proven(values, plan, packet, host, evaluation) : undefined;
   if (values.json) {
-    console.log(JSON.stringify({ ...explanation, ...(live === undefined ? {} : { live }) }, null, 2));
+    const parts = { ...(routing === undefined ? {} : { routing }), ...(live === undefined ? {} : { live }) };
+    console.log(JSON.stringify({ ...explanation, ...parts }, null, 2));
   } else if (live !== undefined) console.log(`\n${live.text.join("\n")}.`);
   return live?.agrees === false ? EXIT.failure : EXIT.ok;
 }

@@ -28,6 +28,7 @@ export const EXPLAIN_FLAGS = {
     uid: whole(undefined, "of what is sent: the user whose socket it is", "0"),
     gid: whole(undefined, "of what is sent: the group whose socket it is", "0"),
     cgroup: single("PATH", "a path below the cgroup file system", "of what is sent: its cgroup (v2)", cgroup),
+    dscp: whole(0, "the flow's codepoint, which rules of a policy may ask for"),
     mark: single("MARK", "a mark such as 0xca6c", "the packet's mark", parseMark),
     state: choice(
       ["new", "open"],
@@ -80,6 +81,13 @@ function checkWay(values: ExplainValues): ConfigIssue[] {
       issues.push({ path: `--${name}`, found: `${id}`, wanted: `a whole number from 0 to ${LARGEST_ID}` });
     }
   }
+  if (values.dscp > LARGEST_DSCP) {
+    issues.push({
+      path: "--dscp",
+      found: `${values.dscp}`,
+      wanted: `a whole number from 0 to ${LARGEST_DSCP}`,
+    });
+  }
   return issues;
 }
 
@@ -124,6 +132,9 @@ export function describedPacket(operands: readonly string[], values: ExplainValu
 
 /** Of 32 bits the largest means "none". */
 const LARGEST_ID = 0xffff_fffe;
+
+/** Of six bits (RFC 2474). */
+const LARGEST_DSCP = 63;
 
 /** A client's, where none is said: which one matters to no rule but those that name it. */
 const EPHEMERAL_PORT = 40_000;

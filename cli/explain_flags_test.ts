@@ -72,6 +72,8 @@ Deno.test("explain: by which way is to be said, and only one", () => {
     "set, and --in",
   ]);
   assertEquals(wrong("--local", "--out", "eth1", "--mac", "02:00:5e:10:00:01"), ["set, and --out"]);
+  assertEquals(wrong("--from", "eth1", "--in", "eth1", "--dscp", "63"), []);
+  assertEquals(wrong("--from", "eth1", "--in", "eth1", "--dscp", "64"), ["64"]);
   assertEquals(wrong("--local", "--out", "eth1", "--uid", "4294967296"), ["4294967296"]);
   assertEquals(wrong("--local", "--out", "eth1", "--uid", "4294967294"), []);
   assertEquals(parseFlags(EXPLAIN_FLAGS, ["--mark", "0x1ffffffff"]).issues.length, 1);

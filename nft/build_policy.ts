@@ -21,6 +21,18 @@ export interface PolicyRequest {
   readonly take: string;
 }
 
+const SUFFIX = "_pass";
+
+/** Name of the chain before NAME_take. */
+export function policyChainName(name: string): string {
+  return name + SUFFIX;
+}
+
+/** Whether a chain is one of a policy's. */
+export function isPolicyChain(chain: string): boolean {
+  return chain.endsWith(SUFFIX);
+}
+
 /** undefined: none of the packets is left alone. */
 export function policyChain(request: PolicyRequest): InnerChain | undefined {
   const { chain, verdicts, take } = request;

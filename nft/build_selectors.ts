@@ -10,7 +10,7 @@
  * @module
  */
 import type { PortRange } from "../net/port_range.ts";
-import { policyChain } from "./build_policy.ts";
+import { policyChain, policyChainName } from "./build_policy.ts";
 import type { SetCollection } from "./build_sets.ts";
 import type { InterceptIntent, Selectors } from "./intent.ts";
 import { first, protocol, spared, toPorts } from "./matches.ts";
@@ -51,7 +51,12 @@ export function selection(
   const stages = stagesOf(request);
   const asked = stages.filter((stage) => stage.asked);
   const take = `${name}_take`;
-  const policy = policyChain({ ...request, chain: `${name}_pass`, verdicts: request.intent.policy, take });
+  const policy = policyChain({
+    ...request,
+    chain: policyChainName(name),
+    verdicts: request.intent.policy,
+    take,
+  });
   const names = [...asked.map(({ id }) => `${name}_${id}`), policy?.name ?? take];
   const chains: InnerChain[] = [{
     name: `${name}_new`,

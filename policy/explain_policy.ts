@@ -43,11 +43,19 @@ export interface PolicyExplanation {
 /** Prefixes or ranges that are written out; of longer lists only how many there are. */
 const WRITTEN_OUT = 4;
 
-/** Goes through the rules until one decides. */
-export function explainPolicy(rules: readonly PolicyRule[], flow: AskedFlow): PolicyExplanation {
+/**
+ * Goes through the rules until one decides.
+ *
+ * @param interfaceName what people call the interface of an index.
+ */
+export function explainPolicy(
+  rules: readonly PolicyRule[],
+  flow: AskedFlow,
+  interfaceName: (index: number) => string = String,
+): PolicyExplanation {
   const notBefore: string[] = [];
   for (const [i, rule] of rules.entries()) {
-    const answers = ask(rule, flow);
+    const answers = ask(rule, flow, interfaceName);
     const refusal = answers.find(({ holds }) => !holds);
     if (refusal === undefined) {
       const because = answers.map(({ text }) => text).join(", ") || "it is about every flow";
@@ -65,7 +73,7 @@ interface Answer {
 }
 
 /** Of each filter that asks something. */
-function ask(rule: PolicyRule, flow: AskedFlow): Answer[] {
+function ask(rule: PolicyRule, flow: AskedFlow, interfaceName: (index: number) => string): Answer[] {
   const { network, source, destination } = flow;
   return [
     rule.network && {
@@ -81,9 +89,10 @@ function ask(rule: PolicyRule, flow: AskedFlow): Answer[] {
     rule.interfaces &&
     askFact(
       "incoming interface",
-      rule.interfaces.map(String),
+      rule.interfaces.map(interfaceName),
       flow.interface,
       (index) => rule.interfaces!.includes(index),
+      interfaceName,
     ),
     rule.dscp &&
     askFact("DSCP", rule.dscp.map(String), flow.dscp, (codepoint) => rule.dscp!.includes(codepoint)),
@@ -124,13 +133,14 @@ function askFact(
   wanted: readonly string[],
   value: number | undefined,
   isNamed: (value: number) => boolean,
+  nameOf: (value: number) => string = String,
 ): Answer {
   if (value === undefined) {
     return { holds: false, text: `its ${what} is not known, ${listing(wanted, "values")} wanted` };
   }
   return isNamed(value)
-    ? { holds: true, text: `${what} is ${value}` }
-    : { holds: false, text: `${what} is ${value}, ${listing(wanted, "values")} wanted` };
+    ? { holds: true, text: `${what} is ${nameOf(value)}` }
+    : { holds: false, text: `${what} is ${nameOf(value)}, ${listing(wanted, "values")} wanted` };
 }
 
 function listing(items: readonly string[], what: string): string {

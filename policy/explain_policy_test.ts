@@ -57,6 +57,15 @@ Deno.test("explainPolicy: what keeps each rule before from deciding, and what th
       "incoming interface is 2, 3, 4 wanted",
     ],
   });
+  const named = explainPolicy(
+    [{ ...ANYTHING, interfaces: [3] }, { ...ANYTHING, interfaces: [2] }],
+    FLOW,
+    (i) => `lan${i}`,
+  );
+  assertEquals([named.because, ...named.notBefore], [
+    "incoming interface is lan2",
+    "incoming interface is lan2, lan3 wanted",
+  ]);
   assertEquals(explainPolicy([ANYTHING], FLOW).because, "it is about every flow");
   assertEquals(explainPolicy(rules.slice(0, 1), FLOW).rule, undefined);
 });
