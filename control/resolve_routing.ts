@@ -132,13 +132,13 @@ class UpstreamResolver {
     }
   }
 
-  async group(group: GroupConfig): Promise<GroupSettings | undefined> {
+  group(group: GroupConfig): GroupSettings {
     const { kind, name, check, liveFlows } = group;
     const target = check === null || check.target === null
       ? undefined
       // Whoever is asked to open a stream there resolves the name.
       : serverByName(check.target);
-    return await Promise.resolve({
+    return {
       kind,
       name,
       members: group.members.map(this.#indexOf),
@@ -149,7 +149,7 @@ class UpstreamResolver {
       fall: check?.fall ?? UNCHECKED.fall,
       liveFlows,
       health: new SharedArrayBuffer(healthBytes(group.members.length)),
-    });
+    };
   }
 
   async #server(path: string, server: ServerConfig, isLaterHop: boolean): Promise<Server | undefined> {

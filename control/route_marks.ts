@@ -15,7 +15,8 @@ export function* checkRouteMarks(upstreams: readonly UpstreamConfig[]): Generato
   for (const upstream of upstreams) {
     if (upstream.kind !== "direct") continue;
     const shared = (upstream.mark & OURS) >>> 0;
-    if (shared === 0) continue;
+    // One below 0 is no mark at all, and told as that.
+    if (shared === 0 || upstream.mark < 0) continue;
     yield {
       path: `upstream.${upstream.name}.mark`,
       found: `${hex(upstream.mark)}, with ${hex(shared)} of ours`,

@@ -317,6 +317,18 @@ Deno.test("ConfigText.inItsWords: what is not set is where it would be", () => {
   assertEquals(words("--dry-run"), ["undefined:undefined --dry-run: f"]);
 });
 
+Deno.test("ConfigText: a name that no table can have is refused, not passed over", () => {
+  const text = read(`[upstream.__proto__]\nkind = "block"\n[group.__proto__]\nmembers = 1\n`);
+  assertEquals(text.issues.map(brief), [
+    "1:11 upstream.__proto__: __proto__",
+    "3:8 group.__proto__: __proto__",
+  ]);
+  assertEquals([text.routing.upstreams.map(({ name }) => name), text.routing.groups], [
+    ["direct", "block"],
+    [],
+  ]);
+});
+
 Deno.test("ConfigText.inItsWords: what is neither a key nor a flag has no place in the file", () => {
   const found = ["arguments", "SRC, DST", "/run/pellucid"].map((path) => ({ path, found: "f", wanted: "w" }));
   assertEquals(read(FILE).inItsWords(found, new Set()), found);

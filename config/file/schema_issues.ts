@@ -31,6 +31,9 @@ export interface SchemaReading {
 
 type Table = Record<string, unknown>;
 
+/** Those whose keys are names that the user gives. */
+const NAMED_TABLES = ["upstream", "group"];
+
 /** Leaving something out can make what holds it wrong, level by level. */
 const MOST_ROUNDS = 8;
 
@@ -38,6 +41,14 @@ const MOST_ROUNDS = 8;
 export function readBySchema(value: Table): SchemaReading {
   const faults: SchemaFault[] = [];
   const leftOut = new Set<string>();
+  for (const table of NAMED_TABLES) {
+    const path = [table, "__proto__"];
+    if (valueAt(value, path) === undefined) continue;
+    // The schema passes over it without a word.
+    faults.push({ path, atKey: true, found: "__proto__", wanted: "another name" });
+    delete (value[table] as Table).__proto__;
+    leftOut.add(formatKeyPath(path));
+  }
   for (let round = 0; round < MOST_ROUNDS; round++) {
     const result = CONFIG_FILE.safeParse(value);
     if (result.success) return { file: result.data, faults, leftOut };
