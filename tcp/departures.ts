@@ -16,7 +16,7 @@ import type {
   UpstreamRoute,
 } from "../flow/mod.ts";
 import { Connection, type ConnectionAddresses, type ConnectionOwner } from "./connection.ts";
-import { dial, dialByRoute, isPlain } from "./dial.ts";
+import { acknowledgeAtOnce, dial, dialByRoute, isPlain } from "./dial.ts";
 import { ResolverDial, type ResolverDialOwner } from "./resolver_dial.ts";
 import { SilentClient, type SilentClientOwner } from "./silent_client.ts";
 import { UpstreamDial, type UpstreamDialOwner } from "./upstream_dial.ts";
@@ -114,6 +114,8 @@ export class Departures implements ConnectionOwner, ResolverDialOwner, UpstreamD
 
   onUpstreamDialled(dial: UpstreamDial, { fd, liveFlows }: StreamOpen): void {
     const { client, clientSlot, hasData, startMs, route } = dial;
+    // What the server has said is acknowledged with the client's first bytes, unless it is the destination's turn.
+    if (!hasData) acknowledgeAtOnce(this.#context, fd);
     this.#relay(client, fd, clientSlot, dial.addresses, hasData, startMs, route, liveFlows);
     this.#forget(dial);
   }

@@ -15,6 +15,8 @@ import {
   SOCK_NONBLOCK,
   SOCK_STREAM,
   SOL_SOCKET,
+  SOL_TCP,
+  TCP_QUICKACK,
 } from "../ffi/mod.ts";
 import type { BlockRoute, StreamFailure, StreamOpened, StreamRequest, UpstreamRoute } from "../flow/mod.ts";
 import { type CounterName, counterSlot } from "../dataplane/stats.ts";
@@ -112,6 +114,29 @@ Deno.test("upstream dial: the stream that an upstream has opened is relayed, and
       [DIALLED, "office", 5, "closed"],
     ],
   );
+});
+
+Deno.test("upstream dial: a server that will speak first is not kept waiting for an acknowledgement", () => {
+  let stream = -1;
+  using scene: Scene = new Scene({
+    routing: routingBy(byResult(() => {
+      const { sys, loopback } = scene;
+      stream = sys.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      const address = loopback.arena.allocate(28), zero = loopback.arena.allocate(4);
+      const length = encodeSockaddr(server.localEndpoint(), address.bytes);
+      assertEquals(sys.connect(stream, address.pointer, length), -EINPROGRESS);
+      checked("setsockopt", sys.setsockopt(stream, SOL_TCP, TCP_QUICKACK, zero.pointer, 4));
+      return { fd: stream };
+    })),
+  });
+  const server = scene.loopback.listen();
+  scene.dialSilently();
+  scene.run(100);
+  const { arena, sys } = scene.loopback;
+  const value = arena.allocate(4), bytes = arena.allocate(4);
+  bytes.words[0] = 4;
+  checked("getsockopt", sys.getsockopt(stream, SOL_TCP, TCP_QUICKACK, value.pointer, bytes.pointer));
+  assertEquals(value.words[0], 1);
 });
 
 Deno.test("upstream dial: a failure resets the client, and is counted, told and recorded", () => {

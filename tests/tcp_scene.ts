@@ -161,10 +161,15 @@ export class Scene implements Disposable {
 
   /** Intercepts a connection that sends five bytes. */
   dial(): number {
-    const client = this.loopback.connect(this.#port);
+    const client = this.dialSilently();
     this.buffer.bytes.set(new TextEncoder().encode("query"));
     assertEquals(this.loopback.sys.send(client, this.buffer.pointer, 5, 0), 5);
     return client;
+  }
+
+  /** The same by a client that waits for the destination to speak. */
+  dialSilently(): number {
+    return this.loopback.connect(this.#port);
   }
 
   run(ms: number): void {

@@ -44,7 +44,7 @@ export interface ConnectOptions {
   readonly dscp: number | undefined;
   /**
    * Whether we have something to send as soon as there is a connection: then the packet that completes its handshake
-   * waits to carry that, which saves one. Until then nothing else is acknowledged at once either: see writeAll.
+   * waits to carry that, which saves one. Until then nothing else is acknowledged at once either: see stream_io.ts.
    */
   readonly speaksFirst: boolean;
 }

@@ -101,7 +101,7 @@ export class Socks5Hop implements Hop {
     const environment = this.#environment;
     const choice = new Uint8Array(2), verdict = new Uint8Array(2);
     let result = this.#pipeline ? 0 : yield* writeAll(environment, fd, this.#greeting, deadlineMs);
-    result ||= yield* readExactly(environment, fd, choice, deadlineMs);
+    result ||= yield* readExactly(environment, fd, choice, deadlineMs, false);
     if (result < 0) return this.#broken(result);
     const method = choice[1]!;
     if (choice[0] !== SOCKS_VERSION) return this.#nonsense("greeting", choice);
@@ -115,7 +115,7 @@ export class Socks5Hop implements Hop {
     if (!this.#methods.includes(method)) return this.#nonsense("greeting", choice);
     if (method === NO_LOGIN) return undefined;
     result = this.#pipeline ? 0 : yield* writeAll(environment, fd, this.#login!, deadlineMs);
-    result ||= yield* readExactly(environment, fd, verdict, deadlineMs);
+    result ||= yield* readExactly(environment, fd, verdict, deadlineMs, this.#pipeline);
     if (result < 0) return this.#broken(result);
     if (verdict[0] !== LOGIN_VERSION) return this.#nonsense("login", verdict);
     return verdict[1] === 0 ? undefined : authFailed(`${this.label}: username or password refused`);
@@ -124,7 +124,7 @@ export class Socks5Hop implements Hop {
   *#readReply(fd: number, command: number, deadlineMs: number): Dialogue<Bound | StreamFailure> {
     const environment = this.#environment;
     const head = new Uint8Array(REPLY_HEAD_BYTES);
-    const result = yield* readExactly(environment, fd, head, deadlineMs);
+    const result = yield* readExactly(environment, fd, head, deadlineMs, this.#pipeline);
     // It has answered so far: what it waits for now is the destination.
     if (result === -ETIMEDOUT && command === CONNECT) {
       return destinationFailed("connect-timeout", `${this.label}: ${describeResult(result)}`);
@@ -150,12 +150,12 @@ export class Socks5Hop implements Hop {
     if (length === undefined) {
       if (kind !== DOMAIN) return this.#nonsense("request", head);
       const name = new Uint8Array(1);
-      const result = yield* readExactly(this.#environment, fd, name, deadlineMs);
+      const result = yield* readExactly(this.#environment, fd, name, deadlineMs, true);
       if (result < 0) return this.#broken(result);
       length = name[0]! + 2;
     }
     const address = new Uint8Array(length);
-    const result = yield* readExactly(this.#environment, fd, address, deadlineMs);
+    const result = yield* readExactly(this.#environment, fd, address, deadlineMs, true);
     if (result < 0) return this.#broken(result);
     return { bound: kind === DOMAIN ? printable(address.subarray(0, -2)) : decodeAddress(address) };
   }

@@ -67,19 +67,14 @@ function takeError({ sys, value, length }: UpstreamEnvironment, fd: number): num
   return result < 0 ? -result : value.words[0]!;
 }
 
-/**
- * Writes all of `bytes`, and has answers acknowledged at once from then on: a server that answers in two writes, with
- * Nagle's algorithm on, would otherwise wait 40 ms between them.
- *
- * @returns 0 or -errno.
- */
+/** Writes all of `bytes`. @returns 0 or -errno. */
 export function* writeAll(
   environment: UpstreamEnvironment,
   fd: number,
   bytes: Uint8Array,
   deadlineMs: number,
 ): Dialogue<number> {
-  const { sys, buffer, one } = environment;
+  const { sys, buffer } = environment;
   for (let written = 0; written < bytes.length;) {
     const chunk = bytes.subarray(written, written + buffer.length);
     buffer.bytes.set(chunk);
@@ -91,16 +86,32 @@ export function* writeAll(
       if (events < 0) return events;
     }
   }
-  sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, one.pointer, 4);
   return 0;
 }
 
-/** Fills `into`. @returns 0, -errno or {@linkcode END_OF_STREAM}. */
+/**
+ * Waits for more of an answer that has begun to come. What has come is acknowledged now: a server that answers in two
+ * writes, with Nagle's algorithm on, would otherwise wait 40 ms between them. An answer that comes as a whole is
+ * acknowledged by what is sent next, which saves a packet.
+ */
+function* more(environment: UpstreamEnvironment, fd: number, deadlineMs: number): Dialogue<number> {
+  const { sys, one } = environment;
+  sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, one.pointer, 4);
+  return yield* event(environment, fd, deadlineMs);
+}
+
+/**
+ * Fills `into`.
+ *
+ * @param hasBegun whether something has come already since we last wrote.
+ * @returns 0, -errno or {@linkcode END_OF_STREAM}.
+ */
 export function* readExactly(
   environment: UpstreamEnvironment,
   fd: number,
   into: Uint8Array,
   deadlineMs: number,
+  hasBegun: boolean,
 ): Dialogue<number> {
   const { sys, buffer } = environment;
   for (let have = 0; have < into.length;) {
@@ -111,7 +122,7 @@ export function* readExactly(
     } else if (n === 0) return END_OF_STREAM;
     else if (n !== -EAGAIN) return n;
     else {
-      const events = yield* event(environment, fd, deadlineMs);
+      const events = yield* (hasBegun || have > 0 ? more : event)(environment, fd, deadlineMs);
       if (events < 0) return events;
     }
   }
@@ -139,15 +150,17 @@ export function* readInto(
   deadlineMs: number,
 ): Dialogue<number> {
   const { sys, buffer } = environment;
+  let hasBegun = false;
   while (!reader.isDone) {
     const n = sys.recv(fd, buffer.pointer, buffer.length, MSG_PEEK);
     if (n > 0) {
       const taken = reader.take(buffer.bytes.subarray(0, n));
       sys.recv(fd, buffer.pointer, taken, 0);
+      hasBegun = true;
     } else if (n === 0) return END_OF_STREAM;
     else if (n !== -EAGAIN) return n;
     else {
-      const events = yield* event(environment, fd, deadlineMs);
+      const events = yield* (hasBegun ? more : event)(environment, fd, deadlineMs);
       if (events < 0) return events;
     }
   }

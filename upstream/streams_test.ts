@@ -5,6 +5,7 @@ import {
   assert,
   assertEquals,
   assertGreaterOrEqual,
+  assertLess,
   assertLessOrEqual,
   assertMatch,
 } from "../tests/assert.ts";
@@ -52,6 +53,9 @@ function http(server: Endpoint): UpstreamSettings {
 function proxyProtocol(server: Endpoint | undefined): UpstreamSettings {
   return { kind: "proxy-protocol", name: "p", version: 1, server, timeoutMs: 5000 };
 }
+
+/** How long an acknowledgement is delayed in the hope of something to carry it (TCP_DELACK_MIN). */
+const DELAYED_ACK_MS = 40;
 
 const KINDS: readonly Kind[] = [
   {
@@ -229,6 +233,30 @@ Deno.test("upstream: a server of IPv6, for a destination of IPv6", () => {
   assert(!("detail" in opened), JSON.stringify(opened));
   world.take(opened.fd);
   assertEquals(server.sessions[0]!.heard, ask);
+});
+
+Deno.test("upstream: a server that answers in two writes is not kept waiting for an acknowledgement", () => {
+  using world = new UpstreamWorld();
+  for (const { name, settings, exchanges } of KINDS.filter(({ exchanges }) => exchanges.length === 1)) {
+    const [heard, answer] = exchanges[0]!;
+    for (const cut of [1, 2, answer.length - 1]) {
+      // The second write is held back, as Nagle's algorithm has it, until the first one is acknowledged. A busy machine
+      // may take as long once, not each time.
+      const times = Array.from({ length: 3 }, () => {
+        const server = world.serve([
+          { read: heard.length },
+          { write: answer.slice(0, cut) },
+          { write: answer.slice(cut) },
+        ]);
+        const started = performance.now();
+        const opened = open(world, [settings(server.endpoint)]);
+        assert(!("detail" in opened), JSON.stringify(opened));
+        world.take(opened.fd);
+        return performance.now() - started;
+      });
+      assertLess(Math.min(...times), DELAYED_ACK_MS, `${name}, cut at ${cut}`);
+    }
+  }
 });
 
 Deno.test("upstream: a server whose queue is full is given up when the deadline has passed", () => {
