@@ -33,6 +33,7 @@ export {
   type TellIssues,
 } from "./control/mod.ts";
 export * from "./control/intercept.ts";
+export type { InterceptionChange } from "./control/interception.ts";
 export * from "./net/mod.ts";
 export {
   buildPlan,

@@ -23,6 +23,9 @@ export function describeConfig(config: RunConfig): string[] {
       describeUpstream(upstream),
     ]),
     ...groups.map((group): [string, string] => [`group ${group.name}`, describeGroup(group)]),
+    ...(policy.module === undefined
+      ? []
+      : [["first of all", `${policy.module} decides`] as [string, string]]),
     ...policy.rules.map((
       rule,
       i,

@@ -90,6 +90,18 @@ Deno.test("--upstream: what is none is refused, and a password in it not shown",
   }
 });
 
+Deno.test("--policy: a module by its path, from here, or its address; the file's by way of the file's own", () => {
+  const module = (...args: string[]) => routingConfig(read(...args)).policy.module;
+  assertEquals(module(), undefined);
+  assertEquals(module("--policy", "/etc/policy.ts"), "/etc/policy.ts");
+  assertEquals(module("--policy", "policies/policy.ts"), `${Deno.cwd()}/policies/policy.ts`);
+  assertEquals(module("--policy", "https://example.org/policy.ts"), "https://example.org/policy.ts");
+  const policy = { ...DIRECT_POLICY, module: "conf/policy.ts", budgetMs: 2 };
+  const values = { ...read(), routing: { upstreams: [], groups: [], policy } };
+  assertEquals(routingConfig(values).policy, { ...policy, module: `${Deno.cwd()}/conf/policy.ts` });
+  assertEquals(routingConfig({ ...values, policy: "/a.ts" }).policy.module, "/a.ts");
+});
+
 Deno.test("checkUpstreamFlags: a password file is for a user", () => {
   const paths = (...args: string[]) =>
     [...checkUpstreamFlags(read("--upstream-password-file", "p", ...args))].map(({ path }) => path);

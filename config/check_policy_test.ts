@@ -3,6 +3,7 @@ import {
   BUILT_IN_UPSTREAMS,
   checkRunConfig,
   defaultRunConfig,
+  DIRECT_POLICY,
   NO_RULE_FILTERS,
   type PolicyRuleConfig,
   type RunConfig,
@@ -101,4 +102,15 @@ Deno.test("checkRunConfig: an upstream for TCP alone is right where UDP is provi
   // Some UDP is not all.
   const dns = { network: "udp", destinationPorts: [{ first: 53, last: 53 }] } as const;
   assertEquals(issues([dns], "web").length, 1);
+});
+
+Deno.test("checkRunConfig: a policy module is a path from the root or an address, and its time a short one", () => {
+  const found = (policy: Partial<RunConfig["policy"]>) =>
+    checkRunConfig({ ...defaultRunConfig(), local: true, policy: { ...DIRECT_POLICY, ...policy } })
+      .map(({ path, found }) => `${path}: ${found}`);
+  assertEquals(found({ module: "/etc/policy.ts", budgetMs: 0.5 }), []);
+  assertEquals(found({ module: "https://example.org/policy.ts" }), []);
+  assertEquals(found({ module: "policy.ts" }), ['--policy: "policy.ts"']);
+  assertEquals(found({ budgetMs: 0 }), ["policy.budget: 0 ms"]);
+  assertEquals(found({ budgetMs: 101 }), ["policy.budget: 101 ms"]);
 });

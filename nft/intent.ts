@@ -85,12 +85,15 @@ export interface PolicyVerdict {
   readonly id: string;
   /** Whether these packets pass by us, or are taken whatever comes later. */
   readonly verdict: "pass" | "take";
+  /** Null: both. */
   readonly network: "tcp" | "udp" | null;
   /** Prefixes, canonical text, families mixed, merged. */
   readonly destinations: readonly string[] | null;
+  /** The same. */
   readonly sources: readonly string[] | null;
   /** Merged. */
   readonly destinationPorts: readonly PortRange[] | null;
+  /** The same. */
   readonly sourcePorts: readonly PortRange[] | null;
   /** Interfaces by which they come in. */
   readonly incoming: readonly string[] | null;

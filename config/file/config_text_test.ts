@@ -368,3 +368,16 @@ Deno.test("ConfigText: which passwords are in the file itself", () => {
   assertEquals(text.placeOf("upstream.a.password"), { file: "/etc/p/a.toml", line: 5, column: 12 });
   assertStringIncludes(JSON.stringify(text.routing.upstreams), '"text":"x"');
 });
+
+Deno.test("readConfigText: a policy module is named by a path from the file's folder, or by an address", () => {
+  const policy = (text: string) => {
+    const { routing, issues } = readConfigText(`[policy]\n${text}`, "/etc/p/a.toml");
+    assertEquals(issues, []);
+    const { module, budgetMs } = routing.policy;
+    return [module, budgetMs];
+  };
+  assertEquals(policy(""), [undefined, undefined]);
+  assertEquals(policy('module = "policy.ts"\nbudget = "20ms"'), ["/etc/p/policy.ts", 20]);
+  assertEquals(policy('module = "/policy.ts"'), ["/policy.ts", undefined]);
+  assertEquals(policy('module = "file:///policy.ts"'), ["file:///policy.ts", undefined]);
+});
