@@ -46,7 +46,8 @@ function judgeForwarding(facts: HostFacts, subject: Subject): Finding[] {
     return finding(!isGateway(subject) ? "info" : family === 4 ? "error" : "warning", id, {
       found: `IPv${family} is not forwarded (${off.join(", ")})`,
       breaks:
-        "a gateway: what is not intercepted (ICMP, exclusions, everything while no proxy runs) goes nowhere",
+        "a gateway: what is not intercepted (ICMP, exclusions, direct rules of the policy, everything while " +
+        "no proxy runs) goes nowhere",
       mend: `sysctl -w ${key}=1`,
     });
   });
