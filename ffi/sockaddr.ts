@@ -40,12 +40,12 @@ export function sockaddrLength(bytes: Uint8Array): number {
  * leaves every other address alone. An AF_INET6 socket can only use the mapped form with IPV6_V6ONLY off, which
  * net.ipv6.bindv6only may forbid.
  */
-export function unmapSockaddr(bytes: Uint8Array): void {
-  if (bytes[0] !== AF_INET6 || bytes[18] !== 0xff || bytes[19] !== 0xff) return;
-  for (let i = 8; i < 18; i++) if (bytes[i] !== 0) return;
-  bytes[0] = AF_INET;
-  bytes.copyWithin(4, 20, 24);
-  bytes.fill(0, 8, 16);
+export function unmapSockaddr(bytes: Uint8Array, at = 0): void {
+  if (bytes[at] !== AF_INET6 || bytes[at + 18] !== 0xff || bytes[at + 19] !== 0xff) return;
+  for (let i = at + 8; i < at + 18; i++) if (bytes[i] !== 0) return;
+  bytes[at] = AF_INET;
+  bytes.copyWithin(at + 4, at + 20, at + 24);
+  bytes.fill(0, at + 8, at + 16);
 }
 
 /**

@@ -97,7 +97,7 @@ export interface DatagramFraming {
    */
   writeHeader(clientAt: number, destinationAt: number, headerAt: number): number;
   /**
-   * Reads the header of an answer, and writes the sockaddr of who has sent it.
+   * Reads the header of an answer, and writes the sockaddr of who has sent it (v4 not mapped).
    *
    * @returns how long the header is, or -1 for what is none, or is a fragment.
    */

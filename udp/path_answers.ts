@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { AF_INET, AF_INET6, isLoopbackDestination, SOCKADDR_IN6_BYTES, unmapSockaddr } from "../ffi/mod.ts";
+import { AF_INET, AF_INET6, isLoopbackDestination, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
 import type { DatagramFraming } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 import type { LastDestination } from "./last_destination.ts";
@@ -94,7 +94,6 @@ export class PathAnswers {
   #canBeSource(sourceAt: number): boolean {
     const { bytes, words } = this.#context.arena;
     const at = sourceAt >> 2, { isV4 } = this.#session;
-    if (isV4) unmapSockaddr(bytes.subarray(sourceAt, sourceAt + SOCKADDR_IN6_BYTES));
     if ((words[at]! & 0xffff) !== (isV4 ? AF_INET : AF_INET6) || (words[at]! & PORT_BITS) === 0) return false;
     const isGroup = isV4 ? bytes[sourceAt + 4]! >= FIRST_GROUP_V4 : bytes[sourceAt + 8] === FIRST_GROUP_V6;
     return !isGroup && !isLoopbackDestination(words, at);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { type Arena, type Dialogue, SOCKADDR_IN6_BYTES } from "../ffi/mod.ts";
+import type { Arena, Dialogue } from "../ffi/mod.ts";
 import type {
   DatagramFraming,
   DatagramPath,
@@ -80,13 +80,7 @@ export class ProxyProtocolFraming implements DatagramFraming {
   }
 
   writeHeader(clientAt: number, destinationAt: number, headerAt: number): number {
-    const bytes = this.#bytes;
-    return writeDatagramV2(
-      bytes,
-      headerAt,
-      bytes.subarray(clientAt, clientAt + SOCKADDR_IN6_BYTES),
-      bytes.subarray(destinationAt, destinationAt + SOCKADDR_IN6_BYTES),
-    );
+    return writeDatagramV2(this.#bytes, headerAt, clientAt, destinationAt);
   }
 
   /** Nothing: there are none. */

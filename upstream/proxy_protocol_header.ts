@@ -6,8 +6,7 @@
  *
  * @module
  */
-import { AF_INET, decodeSockaddr, SOCKADDR_IN6_BYTES, sockaddrFamily, unmapSockaddr } from "../ffi/mod.ts";
-import { addressOf } from "./socks5_messages.ts";
+import { AF_INET, decodeSockaddr, SOCKADDR_IN6_BYTES, unmapSockaddr } from "../ffi/mod.ts";
 
 /** Section 2.2: what a header of version 2 begins with. */
 const SIGNATURE = Uint8Array.of(
@@ -44,50 +43,57 @@ export function encodeV1(client: Uint8Array, destination: Uint8Array): Uint8Arra
 
 /** Version 2, in front of a stream. */
 export function encodeV2(client: Uint8Array, destination: Uint8Array): Uint8Array {
-  const header = new Uint8Array(MAX_V2_BYTES);
-  return header.subarray(0, writeV2(header, 0, STREAM, unmapped(client), unmapped(destination)));
+  const bytes = new Uint8Array(MAX_V2_BYTES + 2 * SOCKADDR_IN6_BYTES);
+  const clientAt = MAX_V2_BYTES, destinationAt = clientAt + SOCKADDR_IN6_BYTES;
+  bytes.set(client, clientAt);
+  unmapSockaddr(bytes, clientAt);
+  bytes.set(destination, destinationAt);
+  unmapSockaddr(bytes, destinationAt);
+  return bytes.slice(0, writeV2(bytes, 0, STREAM, clientAt, destinationAt));
 }
 
-/** Version 2, in front of a datagram, into `bytes`; addresses are not v4-mapped. @returns how long it is. */
+/**
+ * Version 2, in front of a datagram. Nothing is allocated.
+ *
+ * @param clientAt where in `bytes` the client's sockaddr lies, `destinationAt`: the destination's; not v4-mapped.
+ * @returns how long it is.
+ */
 export function writeDatagramV2(
   bytes: Uint8Array,
   at: number,
-  client: Uint8Array,
-  destination: Uint8Array,
+  clientAt: number,
+  destinationAt: number,
 ): number {
-  return writeV2(bytes, at, DATAGRAM, client, destination);
+  return writeV2(bytes, at, DATAGRAM, clientAt, destinationAt);
 }
 
 function writeV2(
   bytes: Uint8Array,
   at: number,
   protocol: number,
-  client: Uint8Array,
-  destination: Uint8Array,
+  clientAt: number,
+  destinationAt: number,
 ): number {
   bytes.set(SIGNATURE, at);
   bytes[at + 12] = VERSION_AND_PROXY;
   bytes[at + 14] = 0;
-  const family = sockaddrFamily(client);
-  if (family !== sockaddrFamily(destination)) {
+  const family = bytes[clientAt];
+  if (family !== bytes[destinationAt]) {
     bytes[at + 13] = bytes[at + 15] = 0;
     return FIXED_BYTES;
   }
   const isV4 = family === AF_INET;
-  const addressLength = isV4 ? 4 : 16;
+  const addressAt = isV4 ? 4 : 8, addressLength = isV4 ? 4 : 16;
   bytes[at + 13] = (isV4 ? FAMILY_V4 : FAMILY_V6) | protocol;
   const length = bytes[at + 15] = 2 * addressLength + 2 * 2;
-  bytes.set(addressOf(client), at + FIXED_BYTES);
-  bytes.set(addressOf(destination), at + FIXED_BYTES + addressLength);
+  copy(bytes, at + FIXED_BYTES, clientAt + addressAt, addressLength);
+  copy(bytes, at + FIXED_BYTES + addressLength, destinationAt + addressAt, addressLength);
   const portsAt = at + FIXED_BYTES + 2 * addressLength;
-  bytes.set(client.subarray(2, 4), portsAt);
-  bytes.set(destination.subarray(2, 4), portsAt + 2);
+  copy(bytes, portsAt, clientAt + 2, 2);
+  copy(bytes, portsAt + 2, destinationAt + 2, 2);
   return FIXED_BYTES + length;
 }
 
-function unmapped(sockaddr: Uint8Array): Uint8Array {
-  const copy = new Uint8Array(SOCKADDR_IN6_BYTES);
-  copy.set(sockaddr);
-  unmapSockaddr(copy);
-  return copy;
+function copy(bytes: Uint8Array, to: number, from: number, length: number): void {
+  bytes.copyWithin(to, from, from + length);
 }

@@ -56,7 +56,7 @@ export class Socks5Framing implements DatagramFraming {
     bytes[sourceAt] = AF_INET6;
     bytes.copyWithin(sourceAt + 8, at + 4, at + 20);
     bytes.copyWithin(sourceAt + 2, at + 20, at + 22);
-    unmapSockaddr(bytes.subarray(sourceAt, sourceAt + SOCKADDR_IN6_BYTES));
+    unmapSockaddr(bytes, sourceAt);
     return V6_BYTES;
   }
 }
