@@ -184,6 +184,8 @@ export const COMMANDS: readonly Command[] = [
     about: [
       "Follows one packet through the rules that the same flags make, and tells each step in words. It touches " +
       "nothing and asks this host for nothing but its interfaces and addresses. Exits with 0 whatever becomes of the packet.",
+      "With a policy it then says which of its rules decides about the flow and where that goes, and which rules the kernel " +
+      "knows; the servers' names are not resolved for that.",
       "With --live the rules are loaded in a throw-away namespace, that packet is sent there, and what the kernel did " +
       "is held against what was said; exits with 1 when they do not agree. Needs no root, but for packets of other " +
       "users (--uid, --gid).",
@@ -197,6 +199,10 @@ export const COMMANDS: readonly Command[] = [
         "a datagram that a user of this host sends",
       ],
       ["10.0.0.5 192.0.2.1:443 tcp --in eth1 --from eth1 --live", "the same, and what the kernel says"],
+      [
+        "10.0.0.5 192.0.2.1:443 tcp --in eth1 --config docs/examples/gateway.toml",
+        "where a flow goes, and why",
+      ],
     ],
     check: checkExplain,
     load: async () => (await import("./explain.ts")).explain,
