@@ -9,7 +9,7 @@
  */
 import { encodeSockaddr } from "../ffi/mod.ts";
 import { addressFromBytes, type IpAddress, type IpFamily, parsePrefixList } from "../net/mod.ts";
-import { compilePolicy, type PolicyRule, PolicyTable } from "../policy/mod.ts";
+import { compilePolicy, NO_FILTERS, type PolicyRule, PolicyTable } from "../policy/mod.ts";
 import { median } from "./summary.ts";
 
 /** What a run of this size looks like. */
@@ -41,24 +41,13 @@ interface Subject {
   readonly rulesOf: (prefixes: readonly string[]) => PolicyRule[];
 }
 
-const ANY: Omit<PolicyRule, "to"> = {
-  network: undefined,
-  destinations: undefined,
-  destinationPorts: undefined,
-  sources: undefined,
-  sourcePorts: undefined,
-  interfaces: undefined,
-  uids: undefined,
-  dscp: undefined,
-};
-
 /** Each prefix is a rule, and the next one leads elsewhere. */
 function oneEach(prefixes: readonly string[]): PolicyRule[] {
-  return prefixes.map((prefix, i) => ({ ...ANY, destinations: [prefix], to: i & 1 }));
+  return prefixes.map((prefix, i) => ({ ...NO_FILTERS, destinations: [prefix], to: i & 1 }));
 }
 
 function oneRule(prefixes: readonly string[]): PolicyRule[] {
-  return [{ ...ANY, destinations: prefixes, to: 1 }];
+  return [{ ...NO_FILTERS, destinations: prefixes, to: 1 }];
 }
 
 const SUBJECTS: readonly Subject[] = ([4, 6] as const).flatMap((family): Subject[] => [

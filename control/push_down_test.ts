@@ -1,11 +1,17 @@
 import fc from "fast-check";
-import { BUILT_IN_UPSTREAMS, type ConfigIssue, defaultRunConfig, type RunConfig } from "../config/mod.ts";
+import {
+  BUILT_IN_UPSTREAMS,
+  type ConfigIssue,
+  defaultRunConfig,
+  NO_RULE_FILTERS,
+  type RunConfig,
+} from "../config/mod.ts";
 import { parseAddress } from "../net/mod.ts";
 import { countPolicyRules } from "../nft/build_policy.ts";
 import { evaluate } from "../nft/evaluate.ts";
 import { buildPlan, checkPlan } from "../nft/mod.ts";
 import { FIRST_OF_FLOW, type Packet, type PacketHost } from "../nft/packet.ts";
-import { type AskedFlow, explainPolicy, type PolicyRule } from "../policy/mod.ts";
+import { type AskedFlow, explainPolicy, NO_FILTERS, type PolicyRule } from "../policy/mod.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
 import { intentWith } from "../tests/fixtures/intents.ts";
 import { MOST_KERNEL_RULES, pushDown, type PushDownContext, resolvePushDown } from "./push_down.ts";
@@ -18,14 +24,7 @@ const CONTEXT: PushDownContext = {
   answersDns: false,
 };
 const ANYTHING: PolicyRule = {
-  network: undefined,
-  destinations: undefined,
-  destinationPorts: undefined,
-  sources: undefined,
-  sourcePorts: undefined,
-  interfaces: undefined,
-  uids: undefined,
-  dscp: undefined,
+  ...NO_FILTERS,
   to: DIRECT,
 };
 
@@ -207,16 +206,8 @@ Deno.test("pushDown: queries that we answer ourselves come here before any rule"
 
 Deno.test("resolvePushDown: only the plain direct way, and only if it is wanted", async () => {
   const rule = {
-    network: undefined,
+    ...NO_RULE_FILTERS,
     destinations: ["203.0.113.7"],
-    destinationFiles: [],
-    destinationPorts: [],
-    sources: [],
-    sourceFiles: [],
-    sourcePorts: [],
-    interfaces: [],
-    uids: [],
-    dscp: [],
   };
   const marked = {
     kind: "direct",

@@ -1,4 +1,4 @@
-import { BUILT_IN_UPSTREAMS, defaultRunConfig, type RunConfig } from "../config/mod.ts";
+import { BUILT_IN_UPSTREAMS, defaultRunConfig, NO_RULE_FILTERS, type RunConfig } from "../config/mod.ts";
 import type { RoutingSettings } from "../dataplane/protocol.ts";
 import { assert, assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import type { AppEvent } from "./events.ts";
@@ -109,16 +109,8 @@ Deno.test("reload: what only the host can tell is told in the words of who wrote
     policy: {
       ...by("hole").policy,
       rules: [{
-        network: undefined,
-        destinations: [],
+        ...NO_RULE_FILTERS,
         destinationFiles: ["/nowhere/at-all"],
-        destinationPorts: [],
-        sources: [],
-        sourceFiles: [],
-        sourcePorts: [],
-        interfaces: [],
-        uids: [],
-        dscp: [],
         to: "hole",
       }],
     },

@@ -2,6 +2,7 @@ import {
   BUILT_IN_UPSTREAMS,
   ConfigError,
   defaultRunConfig,
+  NO_RULE_FILTERS,
   type PolicyRuleConfig,
   type RunConfig,
   type SecretConfig,
@@ -50,16 +51,7 @@ function socks5(name: string, host: string, password?: SecretConfig): Socks5Conf
 }
 
 const RULE: PolicyRuleConfig = {
-  network: undefined,
-  destinations: [],
-  destinationFiles: [],
-  destinationPorts: [],
-  sources: [],
-  sourceFiles: [],
-  sourcePorts: [],
-  interfaces: [],
-  uids: [],
-  dscp: [],
+  ...NO_RULE_FILTERS,
   to: "direct",
 };
 

@@ -1,4 +1,10 @@
-import { BUILT_IN_UPSTREAMS, defaultRunConfig, type GroupConfig, type RunConfig } from "../config/mod.ts";
+import {
+  BUILT_IN_UPSTREAMS,
+  defaultRunConfig,
+  type GroupConfig,
+  NO_RULE_FILTERS,
+  type RunConfig,
+} from "../config/mod.ts";
 import type { RoutingSettings } from "../dataplane/protocol.ts";
 import { assert, assertEquals, assertStringIncludes } from "../tests/assert.ts";
 import type { AppEvent } from "./events.ts";
@@ -7,16 +13,8 @@ import { areSameRoutings, routingSource, RoutingWatch } from "./routing_watch.ts
 
 function withList(list: string): RunConfig {
   const rule = {
-    network: undefined,
-    destinations: [],
+    ...NO_RULE_FILTERS,
     destinationFiles: [list],
-    destinationPorts: [],
-    sources: [],
-    sourceFiles: [],
-    sourcePorts: [],
-    interfaces: [],
-    uids: [],
-    dscp: [],
     to: "block",
   };
   return { ...defaultRunConfig(), policy: { rules: [rule], otherwise: "direct", pushDown: false } };

@@ -1,5 +1,5 @@
 import type { FlowFacts, Route } from "../flow/mod.ts";
-import { compilePolicy, PolicyTable } from "../policy/mod.ts";
+import { compilePolicy, NO_FILTERS, PolicyTable } from "../policy/mod.ts";
 import { encodeSockaddr } from "../ffi/mod.ts";
 import { parseEndpoint } from "../net/mod.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
@@ -42,19 +42,9 @@ Deno.test("WorkerRouter: without rules there is one route, and nothing to ask", 
 });
 
 Deno.test("WorkerRouter: the first rule decides, or what holds for the others", () => {
-  const any = {
-    network: undefined,
-    destinations: undefined,
-    destinationPorts: undefined,
-    sources: undefined,
-    sourcePorts: undefined,
-    interfaces: undefined,
-    uids: undefined,
-    dscp: undefined,
-  };
   const table = new PolicyTable(compilePolicy([
-    { ...any, destinations: ["198.51.100.0/24", "2001:db8:1::/48"], to: 2 },
-    { ...any, network: "udp", to: 0 },
+    { ...NO_FILTERS, destinations: ["198.51.100.0/24", "2001:db8:1::/48"], to: 2 },
+    { ...NO_FILTERS, network: "udp", to: 0 },
   ]));
   const router = new WorkerRouter(ROUTES, table, 1);
   assertEquals(router.only, undefined);

@@ -1,16 +1,9 @@
 import { type Endpoint, parseAddress } from "../net/mod.ts";
 import { assertEquals } from "../tests/assert.ts";
-import { type AskedFlow, explainPolicy, type PolicyRule } from "./mod.ts";
+import { type AskedFlow, explainPolicy, NO_FILTERS, type PolicyRule } from "./mod.ts";
 
 const ANYTHING: PolicyRule = {
-  network: undefined,
-  destinations: undefined,
-  destinationPorts: undefined,
-  sources: undefined,
-  sourcePorts: undefined,
-  interfaces: undefined,
-  uids: undefined,
-  dscp: undefined,
+  ...NO_FILTERS,
   to: 0,
 };
 const endpoint = (address: string, port: number): Endpoint => ({ address: parseAddress(address)!, port });

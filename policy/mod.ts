@@ -6,4 +6,4 @@
 export { compilePolicy } from "./compile_policy.ts";
 export { type AskedFlow, explainPolicy, type PolicyExplanation } from "./explain_policy.ts";
 export { type AskedFacts, PolicyTable } from "./policy_table.ts";
-export type { PolicyRule } from "./rule.ts";
+export { NO_FILTERS, type PolicyRule } from "./rule.ts";

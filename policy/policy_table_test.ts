@@ -15,6 +15,7 @@ import {
   type AskedFlow,
   compilePolicy,
   explainPolicy,
+  NO_FILTERS,
   type PolicyRule,
   PolicyTable,
 } from "./mod.ts";
@@ -28,14 +29,7 @@ interface SomeFlow extends Readonly<Record<Fact, number>> {
 }
 
 const ANYTHING: PolicyRule = {
-  network: undefined,
-  destinations: undefined,
-  destinationPorts: undefined,
-  sources: undefined,
-  sourcePorts: undefined,
-  interfaces: undefined,
-  uids: undefined,
-  dscp: undefined,
+  ...NO_FILTERS,
   to: 0,
 };
 

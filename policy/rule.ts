@@ -20,3 +20,15 @@ export interface PolicyRule {
   /** Number of the route, 0 to 254. */
   readonly to: number;
 }
+
+/** The filters of a rule that is about every flow. */
+export const NO_FILTERS: Omit<PolicyRule, "to"> = {
+  network: undefined,
+  destinations: undefined,
+  destinationPorts: undefined,
+  sources: undefined,
+  sourcePorts: undefined,
+  interfaces: undefined,
+  uids: undefined,
+  dscp: undefined,
+};

@@ -16,9 +16,9 @@ const DIRECT: DirectSettings = {
   dscp: undefined,
 };
 
-function socks5(name: string, server = "192.0.2.1:1080", password?: string): Socks5Settings {
+function socks5(name: string, server?: string, password?: string): Socks5Settings {
   const credentials = password === undefined ? undefined : { username: "me", password };
-  const at = parseEndpoint(server)!;
+  const at = parseEndpoint(server ?? "192.0.2.1:1080")!;
   return { kind: "socks5", name, server: at, credentials, pipeline: true, udp: true, timeoutMs: 5000 };
 }
 

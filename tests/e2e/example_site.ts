@@ -23,6 +23,12 @@ const WAN = {
 /** Bytes that a connection carries. */
 export const SENT = 1000;
 
+/** An address in each family. */
+export interface Pair {
+  readonly v4: string;
+  readonly v6: string;
+}
+
 /** A host on an interface of its own of the router. */
 export interface Neighbour {
   readonly name: string;
@@ -31,13 +37,13 @@ export interface Neighbour {
 }
 
 /** The addresses of neighbour number `index`, and those of the router towards it. */
-export function addressesOf(index: number) {
+export function addressesOf(index: number): Pair & { readonly router: Pair } {
   const own = (host: number) => ({ v4: `198.18.${index}.${host}`, v6: `2001:db8:1${index}::${host}` });
   return { ...own(2), router: own(1) };
 }
 
 /** As the router is seen from the internet. */
-export const ROUTER = WAN.router;
+export const ROUTER: Pair = WAN.router;
 
 /** Neighbours behind `router`, and the host `internet` that has all of `addresses`. */
 function topology(neighbours: readonly Neighbour[], addresses: readonly string[]): Topology {
@@ -56,11 +62,6 @@ function topology(neighbours: readonly Neighbour[], addresses: readonly string[]
     links.push(link(name, "eth0", own, "router", link0, router));
   }
   return { hosts, links };
-}
-
-interface Pair {
-  readonly v4: string;
-  readonly v6: string;
 }
 
 function defaults({ v4, v6 }: Pair) {

@@ -1,10 +1,11 @@
 /**
  * Groups of SOCKS5 servers in a running proxy of several workers: what clients see of members that go and come back.
  */
-import { BUILT_IN_UPSTREAMS, type GroupConfig, type RunConfig, type Socks5Config } from "../../config/mod.ts";
+import { BUILT_IN_UPSTREAMS, type GroupConfig, type RunConfig } from "../../config/mod.ts";
 import { assert, assertEquals, assertLess } from "../assert.ts";
 import { type ClientStep, GATEWAY_LAB, gatewayLab, labTest, SocksServer } from "../lab/mod.ts";
 import { RunningProxy } from "./relay_site.ts";
+import { rule, socks5 } from "./upstream_configs.ts";
 
 const APP = new URL("./relay_app_main.ts", import.meta.url).href;
 const { servers } = GATEWAY_LAB;
@@ -24,18 +25,6 @@ const STAY: ClientStep[] = [
   { do: "await-bytes", bytes: BYTES },
   { do: "await-end" },
 ];
-
-function socks5(name: string, port: number): Socks5Config {
-  return {
-    kind: "socks5",
-    name,
-    server: { host: servers.v4b, port },
-    credentials: null,
-    pipeline: true,
-    udp: false,
-    timeoutMs: 2000,
-  };
-}
 
 function group(name: string, liveFlows: GroupConfig["liveFlows"]): GroupConfig {
   return {
@@ -60,19 +49,7 @@ labTest(
       upstreams: [...BUILT_IN_UPSTREAMS, socks5("first", first.port), socks5("second", second.port)],
       groups: [group("resets", "reset"), group("keeps", "keep")],
       policy: {
-        rules: [{
-          network: "tcp",
-          destinations: [],
-          destinationFiles: [],
-          destinationPorts: [{ first: kept.port, last: kept.port }],
-          sources: [],
-          sourceFiles: [],
-          sourcePorts: [],
-          interfaces: [],
-          uids: [],
-          dscp: [],
-          to: "keeps",
-        }],
+        rules: [rule({ network: "tcp", destinationPorts: [{ first: kept.port, last: kept.port }] }, "keeps")],
         otherwise: "resets",
         pushDown: false,
       },

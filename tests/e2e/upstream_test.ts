@@ -2,12 +2,7 @@
  * TCP through a SOCKS5 server: what client, SOCKS server and destination see, in every mode and family, and what the
  * client sees when the server is at fault.
  */
-import {
-  BUILT_IN_UPSTREAMS,
-  type RunConfig,
-  type Socks5Config,
-  type UpstreamConfig,
-} from "../../config/mod.ts";
+import { BUILT_IN_UPSTREAMS, type RunConfig, type UpstreamConfig } from "../../config/mod.ts";
 import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertStringIncludes } from "../assert.ts";
 import {
   type ClientResult,
@@ -22,39 +17,11 @@ import {
   type SocksServerSpec,
 } from "../lab/mod.ts";
 import { endpoint, type Mode, RunningProxy } from "./relay_site.ts";
+import { rule, SERVER_TIMEOUT_MS, socks5 } from "./upstream_configs.ts";
 
 const APP = new URL("./relay_app_main.ts", import.meta.url).href;
 const { servers, gateway } = GATEWAY_LAB;
 const LOGIN = { username: "pellucid", password: "correct horse" };
-const TIMEOUT_MS = 1500;
-
-function socks5(name: string, port: number, change: Partial<Socks5Config> = {}): Socks5Config {
-  return {
-    kind: "socks5",
-    name,
-    server: { host: servers.v4b, port },
-    credentials: null,
-    pipeline: true,
-    udp: false,
-    timeoutMs: TIMEOUT_MS,
-    ...change,
-  };
-}
-
-const rule = (change: Partial<RunConfig["policy"]["rules"][number]>, to: string) => ({
-  network: undefined,
-  destinations: [],
-  destinationFiles: [],
-  destinationPorts: [],
-  sources: [],
-  sourceFiles: [],
-  sourcePorts: [],
-  interfaces: [],
-  uids: [],
-  dscp: [],
-  to,
-  ...change,
-});
 
 /** The proxy in the gateway of a lab that there is. */
 async function start(lab: Lab, settings: Partial<RunConfig>): Promise<RunningProxy> {
@@ -162,7 +129,7 @@ const FAULTS: readonly FaultCase[] = [
   atStep("close-on-greeting"),
   atStep("close-on-request"),
   atStep("garbage"),
-  { ...atStep("mute"), leastMs: TIMEOUT_MS - 20 },
+  { ...atStep("mute"), leastMs: SERVER_TIMEOUT_MS - 20 },
   { name: "another password", spec: { login: { ...LOGIN, password: "wrong" } }, reason: "upstream-auth" },
   replies(2, "denied", true),
   replies(3, "unreachable"),
