@@ -89,7 +89,9 @@ async function main(args: string[]): Promise<number> {
     `${date.toISOString().slice(0, 10)}, ${describe(machine)}; ${busyness}.`,
     `${Object.entries(versions).map(([name, version]) => `${name}: ${version}`).join("; ")}.`,
     describePlacement(cpus),
-    `${rounds} rounds; ${idle} idle ${suite.idle}; bulk ${durations.bulkSeconds} s, requests ` +
+    `${rounds} rounds; ${
+      suite.idle === undefined ? "" : `${idle} idle ${suite.idle}; `
+    }bulk ${durations.bulkSeconds} s, requests ` +
     `${durations.requestSeconds} s, each after ${durations.warmupMs} ms of warming up.`,
   ];
   console.log(renderReport({ circumstances, contestants, measures, results, suite }));

@@ -35,8 +35,8 @@ export interface Suite {
   readonly targetsAre: string;
   /** Name of the contestant that has to reach them, where a target does not say otherwise. */
   readonly judged: string;
-  /** What thousands of are held at rest. */
-  readonly idle: string;
+  /** What thousands of are held at rest; absent: nothing. */
+  readonly idle?: string;
   /** How often all is done, and how long each run takes. */
   readonly full: { readonly rounds: number; readonly durations: Durations };
   readonly quick: { readonly rounds: number; readonly durations: Durations };

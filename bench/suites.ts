@@ -61,9 +61,8 @@ export const SUITES: readonly Suite[] = [
     targets: SOCKS_TARGETS,
     targetsAre: "one worker; each ratio is to whom its row names, in the same turn",
     judged: SOCKS_JUDGED,
-    idle: "connections",
-    full: { rounds: 2, durations: { bulkSeconds: 1, requestSeconds: 1, warmupMs: 700 } },
-    quick: { rounds: 1, durations: { bulkSeconds: 0.2, requestSeconds: 0.2, warmupMs: 100 } },
+    full: { rounds: 2, durations: { bulkSeconds: 0.6, requestSeconds: 0.7, warmupMs: 400 } },
+    quick: { rounds: 1, durations: { bulkSeconds: 0.15, requestSeconds: 0.15, warmupMs: 100 } },
     site: {
       forwards: "nothing",
       intercepts: { tcp: "tproxy", udp: "tproxy" },
