@@ -11,6 +11,7 @@ import {
   type UpstreamConfig,
 } from "../config/mod.ts";
 import { type DescribedFlow, explainChoice, explainPushDown } from "../control/explain_routing.ts";
+import type { PushedRule } from "../control/push_down.ts";
 import { type Endpoint, parseAddress } from "../net/mod.ts";
 import { isPolicyChain } from "../nft/build_policy.ts";
 import type { Evaluation } from "../nft/evaluation.ts";
@@ -29,6 +30,14 @@ export interface RuleNote {
 export interface RuleNotes<Note extends RuleNote = RuleNote> {
   readonly notes: readonly Note[];
   readonly more: number;
+}
+
+/** Which rules of the policy the kernel knows, and why others not. */
+export interface KernelNotes extends RuleNotes<RuleNote & { readonly isPushed: boolean }> {
+  /** How many there are. */
+  readonly rules: number;
+  /** How many the kernel knows. */
+  readonly known: number;
 }
 
 /** Where a flow goes that the policy is asked about. */
@@ -60,7 +69,7 @@ export interface RoutingExplanation {
   /** Why the policy is not asked. */
   readonly notAsked?: string;
   /** Which rules the kernel knows. */
-  readonly kernel: RuleNotes<RuleNote & { readonly isPushed: boolean }>;
+  readonly kernel: KernelNotes;
 }
 
 /** What is known of a flow beside its first packet. */
@@ -81,14 +90,26 @@ const MOST_NOTES = 12;
 export async function explainRouting(question: RoutingQuestion): Promise<RoutingExplanation | undefined> {
   const { config, packet, evaluation } = question;
   if (isTrivial(config)) return undefined;
-  const pushed = await explainPushDown(config);
-  const kernel = inShort(
+  const notAsked = whyNotAsked(config, packet, evaluation);
+  const flow = notAsked === undefined ? await destinyOf(question) : undefined;
+  const kernel = knownToKernel(await explainPushDown(config), flow?.rule ?? null);
+  return flow === undefined ? { notAsked: notAsked!, kernel } : { flow, kernel };
+}
+
+/** @param deciding the rule, counted from 1, that is told of in any case. */
+function knownToKernel(pushed: readonly PushedRule[], deciding: number | null): KernelNotes {
+  const { notes, more } = inShort(
     pushed,
     (a, b) => a.isPushed === b.isPushed && a.why === b.why,
     ({ isPushed, why }, place) => ({ ...place, isPushed, why }),
   );
-  const notAsked = whyNotAsked(config, packet, evaluation);
-  return notAsked === undefined ? { flow: await destinyOf(question), kernel } : { notAsked, kernel };
+  const isMissing = deciding !== null && deciding > pushed.length - more;
+  return {
+    rules: pushed.length,
+    known: pushed.filter(({ isPushed }) => isPushed).length,
+    notes: isMissing ? [...notes, { first: deciding, last: deciding, ...pushed[deciding - 1]! }] : notes,
+    more: isMissing ? more - 1 : more,
+  };
 }
 
 function isTrivial({ policy: { rules, otherwise, module }, upstreams }: RunConfig): boolean {
@@ -182,7 +203,9 @@ export function inShort<T, Note extends RuleNote>(
 export function renderRouting({ flow, notAsked, kernel }: RoutingExplanation): string[] {
   return [
     ...(flow === undefined ? [`The policy is not asked: ${notAsked}.`] : renderDestiny(flow)),
-    ...(kernel.notes.length === 0 ? [] : ["", "Rules of the policy in the kernel:"]),
+    ...(kernel.notes.length === 0
+      ? []
+      : ["", `Rules of the policy in the kernel, ${kernel.known} of ${kernel.rules}:`]),
     ...kernel.notes.map((note) =>
       `  ${rulesText(note)}: ${note.isPushed ? "there" : "not there"}, ${note.why}`
     ),

@@ -51,7 +51,7 @@ async function said(change: Partial<RunConfig>, packet: Packet, dscp = 0) {
 
 const KERNEL = [
   "",
-  "Rules of the policy in the kernel:",
+  "Rules of the policy in the kernel, 1 of 3:",
   "  rule 1: there, the kernel lets it pass",
   "  rules 2 to 3: not there, no direct rule after it is pushed down",
 ];
@@ -86,7 +86,7 @@ Deno.test("explain: a rule of the file is told by its line; ways of each kind", 
   assertEquals(near[2], "It leaves by direct: from this host.");
   assertEquals(near.slice(3), [
     "",
-    "Rules of the policy in the kernel:",
+    "Rules of the policy in the kernel, 0 of 3:",
     "  rules 1 to 3: not there, push-down is off",
   ]);
 });
@@ -154,6 +154,14 @@ Deno.test("explain: of a policy of a hundred thousand rules, some lines", async 
   const lines = await said({ policy: { rules, otherwise: "block", pushDown: true } }, ARRIVING);
   assertEquals(lines.length < 40, true, lines.join("\n"));
   assertStringIncludes(lines.join("\n"), "  and 99988 more do not decide");
+  assertStringIncludes(lines.join("\n"), "Rules of the policy in the kernel, 63 of 100000:");
+  assertEquals(lines.at(-1), "  and 99988 more");
+  const late = await said(
+    { policy: { rules: [...rules, rule("block")], otherwise: "direct", pushDown: true } },
+    ARRIVING,
+  );
+  assertStringIncludes(late.at(-2)!, "  rule 100001: not there, ");
+  assertEquals(late.at(-1), "  and 99988 more");
   const same = inShort(rules, () => true, (_, place) => ({ ...place, why: "" }));
   assertEquals(same, { notes: [{ first: 1, last: 100_000, why: "" }], more: 0 });
 });
