@@ -2,17 +2,15 @@
  * TCP through Dante, a SOCKS5 server that people run: curl, dig and iperf3, in both families, by a server that is
  * reached in either, with and without a password.
  */
-import { assert, assertEquals, assertMatch } from "../assert.ts";
+import { assertEquals, assertMatch } from "../assert.ts";
 import { GATEWAY_LAB, labTest } from "../lab/mod.ts";
 import { DANTE_LOGIN, DANTE_NEEDS, DANTE_PORT, startDante } from "./real_dante.ts";
-import { KNOT } from "./real_dns.ts";
-import { IPERF3_TCP } from "./real_iperf3.ts";
-import { BOTH_FAMILIES, missingPrograms, missingRemark, overTcp } from "./real_program.ts";
-import { ProgramInUse } from "./real_use.ts";
-import { assertFetchReset, assertLeftBy, endpoint, fetchAll, UpstreamSite } from "./upstream_site.ts";
+import { missingPrograms, missingRemark } from "./real_program.ts";
+import { loginLines, TCP_PROGRAM_NEEDS, useTcpPrograms } from "./upstream_programs.ts";
+import { assertFetchReset, endpoint, UpstreamSite } from "./upstream_site.ts";
 
 const { servers } = GATEWAY_LAB;
-const missing = missingPrograms({ ...DANTE_NEEDS, ...KNOT.needs, ...IPERF3_TCP.needs, curl: "curl" });
+const missing = missingPrograms({ ...DANTE_NEEDS, ...TCP_PROGRAM_NEEDS });
 const options = { ignore: missing.length > 0, timeoutMs: 180_000 };
 
 function upstream(address: string, login = ""): string {
@@ -31,36 +29,17 @@ for (const method of ["none", "username"] as const) {
     await using site = await UpstreamSite.start();
     const dante = await startDante(site.internet, site.folder, method);
     const web = await site.internet.serve({ kind: "http" });
-    await using dns = await ProgramInUse.start(overTcp(KNOT), site.lab);
-    await using iperf3 = await ProgramInUse.start(IPERF3_TCP, site.lab);
-    const { username, password } = DANTE_LOGIN;
-    await Deno.writeTextFile(`${site.folder}/password`, `${password}\n`, { mode: 0o600 });
-    const login = method === "none" ? "" : `username = "${username}"\npassword-file = "password"`;
-    for (const family of BOTH_FAMILIES) {
-      await context.step(`the server is reached over IP${family}`, async (step) => {
-        const by = family === "v4" ? servers.v4b : servers.v6b;
-        const proxy = await site.run(upstream(by, login));
-        for (const to of BOTH_FAMILIES) {
-          await step.step(`curl, ${to}`, async () => {
-            // The server's own address of the destination's family, whichever way it is reached itself.
-            const seen = to === "v4" ? servers.v4b : `[${servers.v6b}]`;
-            assertEquals(await fetchAll(site, servers[to], web.port), seen);
-          });
-        }
-        await dns.everyClient(step);
-        await iperf3.everyClient(step);
-        await proxy.stop();
-        const flows = proxy.logged("flow");
-        dns.assertIntercepted(flows);
-        iperf3.assertIntercepted(flows);
-        assertLeftBy(flows, "office");
-        assertEquals(proxy.logged("warning"), []);
-        assert(!proxy.process.stderr.text().includes(password), "the password is in the log");
-      });
-    }
+    const login = method === "none" ? "" : await loginLines(site, DANTE_LOGIN);
+    await useTcpPrograms(context, site, web, {
+      name: "office",
+      tables: (server) => upstream(server, login),
+      // The server's own address of the destination's family, whichever way it is reached itself.
+      seenAs: { v4: servers.v4b, v6: `[${servers.v6b}]` },
+      secret: DANTE_LOGIN.password,
+    });
     // By Dante's own account.
     assertMatch(dante.log(), /pass\(1\): tcp\/connect \[/);
-    assertEquals(dante.log().includes(`username%${username}@`), method === "username");
+    assertEquals(dante.log().includes(`username%${DANTE_LOGIN.username}@`), method === "username");
   }, options);
 }
 

@@ -10,11 +10,11 @@ import { IPERF3_TCP } from "./real_iperf3.ts";
 import { BOTH_FAMILIES, missingPrograms, missingRemark, overTcp } from "./real_program.ts";
 import { startTinyproxy, TINYPROXY_LOGIN, TINYPROXY_NEEDS, TINYPROXY_PORT } from "./real_tinyproxy.ts";
 import { ProgramInUse } from "./real_use.ts";
+import { loginLines, TCP_PROGRAM_NEEDS, useTcpPrograms } from "./upstream_programs.ts";
 import { assertFetchReset, assertLeftBy, endpoint, fetchAll, UpstreamSite } from "./upstream_site.ts";
 
 const { servers, gateway } = GATEWAY_LAB;
-const clients = { ...KNOT.needs, ...IPERF3_TCP.needs, curl: "curl" };
-const missing = missingPrograms({ ...TINYPROXY_NEEDS, ...clients });
+const missing = missingPrograms({ ...TINYPROXY_NEEDS, ...TCP_PROGRAM_NEEDS });
 const options = { ignore: missing.length > 0, timeoutMs: 180_000 };
 
 /** An HTTP proxy does not carry UDP, and a configuration has to say what becomes of that. */
@@ -36,33 +36,14 @@ for (const wantsLogin of [false, true]) {
     await using site = await UpstreamSite.start();
     const tinyproxy = await startTinyproxy(site.internet, site.folder, wantsLogin);
     const web = await site.internet.serve({ kind: "http" });
-    await using dns = await ProgramInUse.start(overTcp(KNOT), site.lab);
-    await using iperf3 = await ProgramInUse.start(IPERF3_TCP, site.lab);
-    const { username, password } = TINYPROXY_LOGIN;
-    await Deno.writeTextFile(`${site.folder}/password`, `${password}\n`, { mode: 0o600 });
-    const login = wantsLogin ? `username = "${username}"\npassword-file = "password"` : "";
-    for (const family of BOTH_FAMILIES) {
-      await context.step(`the proxy is reached over IP${family}`, async (step) => {
-        const by = family === "v4" ? servers.v4b : servers.v6b;
-        const proxy = await site.run(upstream(by, login));
-        for (const to of BOTH_FAMILIES) {
-          await step.step(`curl, ${to}`, async () => {
-            // The internet host to itself, and not the gateway.
-            const seen = to === "v4" ? servers.v4 : `[${servers.v6}]`;
-            assertEquals(await fetchAll(site, servers[to], web.port), seen);
-          });
-        }
-        await dns.everyClient(step);
-        await iperf3.everyClient(step);
-        await proxy.stop();
-        const flows = proxy.logged("flow");
-        dns.assertIntercepted(flows);
-        iperf3.assertIntercepted(flows);
-        assertLeftBy(flows, "web");
-        assertEquals(proxy.logged("warning"), []);
-        assert(!proxy.process.stderr.text().includes(password), "the password is in the log");
-      });
-    }
+    const login = wantsLogin ? await loginLines(site, TINYPROXY_LOGIN) : "";
+    await useTcpPrograms(context, site, web, {
+      name: "web",
+      tables: (server) => upstream(server, login),
+      // The internet host to itself, and not the gateway.
+      seenAs: { v4: servers.v4, v6: `[${servers.v6}]` },
+      secret: TINYPROXY_LOGIN.password,
+    });
     for (const to of BOTH_FAMILIES) {
       assert(
         tinyproxy.log().includes(`CONNECT ${endpoint(servers[to], web.port)} HTTP/1.1`),
@@ -101,7 +82,7 @@ labTest(`Tinyproxy cannot connect: a RST, and nobody's fault${missingRemark(miss
   await proxy.stop();
 }, options);
 
-const missingInChain = missingPrograms({ ...DANTE_NEEDS, ...TINYPROXY_NEEDS, ...clients });
+const missingInChain = missingPrograms({ ...DANTE_NEEDS, ...TINYPROXY_NEEDS, ...TCP_PROGRAM_NEEDS });
 labTest(
   `a chain through Dante to Tinyproxy: curl, dig and iperf3${missingRemark(missingInChain)}`,
   async (context) => {
