@@ -21,7 +21,7 @@ export async function resolvePolicyModule(
   if (module === undefined) return undefined;
   try {
     const url = await versioned(moduleUrl(module));
-    const fault = await tryModule(url);
+    const fault = await tryModule(module, url);
     if (fault === undefined) return { url, budgetMs };
     issues.push({ path: "--policy", found: fault, wanted: WANTED });
   } catch (error) {
@@ -49,7 +49,7 @@ async function versioned(url: URL): Promise<string> {
 }
 
 /** Imports it in a thread of its own, since it may do anything. @returns what is wrong with it. */
-async function tryModule(url: string): Promise<string | undefined> {
+async function tryModule(module: string, url: string): Promise<string | undefined> {
   const worker = new Worker(new URL("../dataplane/main.ts", import.meta.url), {
     type: "module",
     name: "pellucid-policy-trial",
@@ -63,7 +63,7 @@ async function tryModule(url: string): Promise<string | undefined> {
     resolve(event.message);
   };
   const timer = setTimeout(
-    () => resolve(`${url}: not imported after ${TRIAL_MS / 1000} s: something at its top does not end`),
+    () => resolve(`${module}: its top has not come to an end after ${TRIAL_MS / 1000} s`),
     TRIAL_MS,
   );
   try {
