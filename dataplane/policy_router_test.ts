@@ -180,7 +180,7 @@ Deno.test("policy: a flow is not to be asked after the answer", () => {
 
 Deno.test("policy: a late answer is not used, and one that is late again and again is not asked for a while", () => {
   let tookMs = 0;
-  const scene = new Scene(() => (scene.nowMs += tookMs, "office"));
+  const scene: Scene = new Scene(() => (scene.nowMs += tookMs, "office"));
   tookMs = 5;
   assertEquals(scene.choose(), OFFICE);
   tookMs = 6;
@@ -205,7 +205,7 @@ Deno.test("policy: a late answer is not used, and one that is late again and aga
 
 Deno.test("policy: late answers now and then do not stop it", () => {
   let tookMs = 0;
-  const scene = new Scene(() => (scene.nowMs += tookMs, "office"));
+  const scene: Scene = new Scene(() => (scene.nowMs += tookMs, "office"));
   for (let i = 0; i < 40; i++) {
     tookMs = 6;
     scene.choose();

@@ -8,19 +8,11 @@
  * @module
  */
 import type { FlowFacts, Route, Router } from "../flow/mod.ts";
+import type { PolicyTable } from "../policy/mod.ts";
 import { NO_ROUTE, routeWord } from "./flow_ring.ts";
 
-/** The part of policy/policy_table.ts that is used here. */
-export interface RuleTable {
-  /** @returns the number of a route, or -1: no rule is about the flow. */
-  choose(
-    network: number,
-    words: Int32Array,
-    clientAt: number,
-    destinationAt: number,
-    facts: FlowFacts,
-  ): number;
-}
+/** A policy's rules: -1 where none is about the flow. */
+type RuleTable = Pick<PolicyTable, "choose">;
 
 /** By a table of rules, or all by one route. */
 export class WorkerRouter implements Router {
