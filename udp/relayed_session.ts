@@ -82,9 +82,8 @@ export class RelayedSession extends Session implements LiveFlow {
   }
 
   override take(i: number): void {
-    const { inbox, arena } = this.context;
+    const { inbox } = this.context;
     const sender = this.#sender;
-    this.lastDestination.set(arena.words, inbox.destinationAt >> 2);
     if (sender === undefined) return this.#wait(i);
     const { destinationAt, segmentBytes } = inbox;
     const length = inbox.payloadLength(i);

@@ -231,6 +231,7 @@ export abstract class Session extends Timer
   /** A datagram of the client is for the destination at word `at`; several of `segmentBytes` each, if they are merged. */
   protected noteTaken(at: number, length: number, segmentBytes: number): void {
     const { words } = this.context.arena;
+    this.lastDestination.set(words, at);
     this.#filter?.add(words, at);
     this.#remember(remoteBit(words, at));
     if (this.#datagramsUp === 0) this.#onFirst(at);

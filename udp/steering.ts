@@ -3,8 +3,8 @@
  * names. Datagrams that are to go nowhere end here.
  *
  * A client endpoint has a session for each way that is in use, all of one way through one socket. The router is asked
- * for a destination that no session of the client was last chosen for; so a flow that goes on keeps its way when the
- * router is exchanged.
+ * for a destination that is not the last one of any of them; so a flow that goes on keeps its way when the router is
+ * exchanged.
  *
  * @module
  */
@@ -55,12 +55,9 @@ export class Steering {
     for (let session = first; session !== undefined; session = session.sibling) {
       if (!adopt(session, route)) continue;
       session.activeTick = reactor.timers.tick;
-      session.lastDestination.set(words, at);
       return session;
     }
-    const opened = route.kind === "direct" ? this.#open(nameAt, route) : this.#openBy(i, route);
-    opened?.lastDestination.set(words, at);
-    return opened;
+    return route.kind === "direct" ? this.#open(nameAt, route) : this.#openBy(i, route);
   }
 
   close(): void {

@@ -14,15 +14,11 @@ import {
   IP_MULTICAST_ALL,
   IP_RECVERR,
   IP_RECVTOS,
-  IP_TRANSPARENT,
   IPV6_MULTICAST_ALL,
   IPV6_RECVERR,
   IPV6_RECVTCLASS,
-  IPV6_TRANSPARENT,
   IPV6_V6ONLY,
   setSockaddrPort,
-  SO_BINDTODEVICE,
-  SO_MARK,
   SOCK_CLOEXEC,
   SOCK_DGRAM,
   SOCK_NONBLOCK,
@@ -31,17 +27,14 @@ import {
   sockaddrPort,
   SOL_IP,
   SOL_IPV6,
-  SOL_SOCKET,
 } from "../ffi/mod.ts";
-import type { DirectOptions } from "../flow/mod.ts";
+import { bindToInterface, type DirectOptions, setMark, setTransparent } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 
 /** Tries for a port of the same parity before any port will do. */
 const PARITY_TRIES = 16;
 /** Ports to try, from the range that the IANA leaves to dynamic use (RFC 6335, section 6). */
 const DYNAMIC_FIRST = 49_152, DYNAMIC_COUNT = 16_384;
-/** An interface's name with its final zero. */
-const IFNAMSIZ = 16;
 const PORT_AT = 2, V4_ADDRESS_AT = 4, V6_ADDRESS_AT = 8;
 
 /** As the settings have it. */
@@ -62,10 +55,8 @@ export function openUpstreamSocket(context: Carriage, options: DirectOptions): n
   const fd = sys.socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
   let result = setOptions(context, fd, family === AF_INET, options);
-  if (source === "keep") {
-    const [level, name] = family === AF_INET ? [SOL_IP, IP_TRANSPARENT] : [SOL_IPV6, IPV6_TRANSPARENT];
-    result ||= sys.setsockopt(fd, level, name, context.one.pointer, 4);
-  } else {
+  if (source === "keep") result ||= setTransparent(context, fd, family);
+  else {
     const addressAt = family === AF_INET ? V4_ADDRESS_AT : V6_ADDRESS_AT;
     address.bytes.fill(0, addressAt, sockaddrLength(address.bytes));
   }
@@ -100,25 +91,13 @@ function setOptions(context: Carriage, fd: number, isV4: boolean, options: Direc
   const level = isV4 ? SOL_IP : SOL_IPV6;
   let result = sys.setsockopt(fd, level, isV4 ? IP_RECVERR : IPV6_RECVERR, one.pointer, 4);
   result ||= sys.setsockopt(fd, level, isV4 ? IP_RECVTOS : IPV6_RECVTCLASS, one.pointer, 4);
-  const mark = context.settings.bypassMark | options.mark;
-  if (mark !== 0) result ||= setMark(context, fd, mark);
-  if (options.interface !== undefined) result ||= setInterface(context, fd, options.interface);
+  result ||= setMark(context, fd, context.settings.bypassMark | options.mark);
+  if (options.interface !== undefined) result ||= bindToInterface(context, fd, options.interface);
   // Or the port would be taken for IPv4 clients too.
   if (!isV4) result ||= sys.setsockopt(fd, SOL_IPV6, IPV6_V6ONLY, one.pointer, 4);
   // Or it would hear every group that any program of this host has joined.
   result ||= sys.setsockopt(fd, level, isV4 ? IP_MULTICAST_ALL : IPV6_MULTICAST_ALL, context.zero.pointer, 4);
   return result;
-}
-
-function setMark({ sys, value }: Carriage, fd: number, mark: number): number {
-  value.words[0] = mark;
-  return sys.setsockopt(fd, SOL_SOCKET, SO_MARK, value.pointer, 4);
-}
-
-function setInterface({ sys, value }: Carriage, fd: number, name: string): number {
-  value.bytes.fill(0, 0, IFNAMSIZ);
-  const { written } = new TextEncoder().encodeInto(name, value.bytes.subarray(0, IFNAMSIZ - 1));
-  return sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, value.pointer, written);
 }
 
 /** Binds to the port in `context.address`, else to one of the same parity (RFC 4787, REQ-4), else to any. */

@@ -22,6 +22,7 @@ for (const family of [4, 6] as const) {
       facts: [0, 10, 0],
     });
     assertEquals(report.exchanged, [
+      "later: as before",
       "live: as before",
       "new: relayed",
       "then live: relayed",
