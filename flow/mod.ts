@@ -10,3 +10,4 @@ export * from "./datagram_listener.ts";
 export type * from "./datagram_service.ts";
 export type * from "./router.ts";
 export type * from "./upstream.ts";
+export * from "./socket_options.ts";

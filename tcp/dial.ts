@@ -11,14 +11,8 @@ import {
   EADDRNOTAVAIL,
   EINPROGRESS,
   IP_BIND_ADDRESS_NO_PORT,
-  IP_TOS,
-  IP_TRANSPARENT,
-  IPV6_TCLASS,
-  IPV6_TRANSPARENT,
   setSockaddrPort,
-  SO_BINDTODEVICE,
   SO_MARK,
-  SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
@@ -26,13 +20,19 @@ import {
   sockaddrLength,
   sockaddrPort,
   SOL_IP,
-  SOL_IPV6,
   SOL_SOCKET,
   SOL_TCP,
   TCP_NODELAY,
   TCP_QUICKACK,
 } from "../ffi/mod.ts";
-import type { DirectRoute, Route } from "../flow/mod.ts";
+import {
+  bindToClient,
+  bindToInterface,
+  type DirectRoute,
+  type Route,
+  setCodepoint,
+  setMark,
+} from "../flow/mod.ts";
 import type { DialSource } from "./settings.ts";
 import type { TcpContext } from "./worker_context.ts";
 
@@ -75,15 +75,13 @@ function dialAs(
   if (source === "keepAddress") setSockaddrPort(peer.bytes, farPort(sockaddrPort(peer.bytes)));
   // The client's very tuple may be taken: by the client itself when it runs on this host, or by an earlier
   // connection of it in TIME_WAIT here. Its address is then still worth keeping.
-  const fd = connectFrom(context, "endpoint", route, hasData);
+  const fd = connectFrom(context, "client", route, hasData);
   if (fd !== -EADDRINUSE && fd !== -EADDRNOTAVAIL) return fd;
   setSockaddrPort(context.peer.bytes, 0);
-  const changed = connectFrom(context, "address", route, hasData);
+  const changed = connectFrom(context, "client", route, hasData);
   if (changed >= 0) context.count("tcpSourcePortChanged");
   return changed;
 }
-
-const utf8 = new TextEncoder();
 
 const FIRST_FREE_PORT = 1024, FREE_PORTS = 65536 - FIRST_FREE_PORT;
 
@@ -102,8 +100,8 @@ export function dialFromHere(context: TcpContext, hasData: boolean): number {
   return connectFrom(context, "own", undefined, hasData);
 }
 
-/** The client's endpoint, its address alone, the addresses that the settings name, or as routing has it. */
-type Source = "endpoint" | "address" | "fixed" | "own";
+/** As `context.peer` has it (port 0: any), the addresses that the settings name, or as routing has it. */
+type Source = "client" | "fixed" | "own";
 
 function connectFrom(
   context: TcpContext,
@@ -118,7 +116,9 @@ function connectFrom(
   let result = setOptions(context, fd);
   if (route !== undefined) result ||= setRouteOptions(context, fd, family, route);
   if (result === 0 && source === "fixed") result = bindToFixed(context, fd, family);
-  else if (result === 0 && source !== "own") result = bindToClient(context, fd, source === "endpoint");
+  else if (result === 0 && source === "client") result = bindToClient(context, fd, context.peer);
+  // A port below 1024 without CAP_NET_BIND_SERVICE is as good as taken.
+  if (result === -EACCES) result = -EADDRINUSE;
   if (hasData) sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, context.zero.pointer, 4);
   if (result === 0) result = sys.connect(fd, destination.pointer, sockaddrLength(destination.bytes));
   if (result === 0 || result === -EINPROGRESS) return fd;
@@ -144,23 +144,10 @@ function setOptions(context: TcpContext, fd: number): number {
 }
 
 function setRouteOptions(context: TcpContext, fd: number, family: number, route: DirectRoute): number {
-  const { sys, settings, value, device } = context;
   let result = 0;
-  if (route.mark !== 0) {
-    value.words[0] = settings.dialMark | route.mark;
-    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_MARK, value.pointer, 4);
-  }
-  if (route.interface !== undefined) {
-    const { written } = utf8.encodeInto(route.interface, device.bytes);
-    result ||= sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.pointer, written);
-  }
-  if (route.dscp !== undefined) {
-    // The codepoint is the upper six bits of the octet; the lower two are the kernel's (ECN).
-    value.words[0] = route.dscp << 2;
-    result ||= family === AF_INET
-      ? sys.setsockopt(fd, SOL_IP, IP_TOS, value.pointer, 4)
-      : sys.setsockopt(fd, SOL_IPV6, IPV6_TCLASS, value.pointer, 4);
-  }
+  if (route.mark !== 0) result ||= setMark(context, fd, context.settings.dialMark | route.mark);
+  if (route.interface !== undefined) result ||= bindToInterface(context, fd, route.interface);
+  if (route.dscp !== undefined) result ||= setCodepoint(context, fd, family, route.dscp);
   return result;
 }
 
@@ -169,20 +156,4 @@ function bindToFixed(context: TcpContext, fd: number, family: number): number {
   const { pointer, bytes } = fixedSource![family === AF_INET ? 4 : 6];
   return sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4) ||
     sys.bind(fd, pointer, sockaddrLength(bytes));
-}
-
-function bindToClient(context: TcpContext, fd: number, withPort: boolean): number {
-  const { sys, one, peer } = context;
-  const isV4 = sockaddrFamily(peer.bytes) === AF_INET;
-  let result = isV4
-    ? sys.setsockopt(fd, SOL_IP, IP_TRANSPARENT, one.pointer, 4)
-    : sys.setsockopt(fd, SOL_IPV6, IPV6_TRANSPARENT, one.pointer, 4);
-  // With the port: other connections of the same client endpoint, to other destinations, are bound to it too.
-  // Without: the port is chosen on connect, when the destination is known and only the tuple must be unique.
-  result ||= withPort
-    ? sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4)
-    : sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4);
-  result ||= sys.bind(fd, peer.pointer, sockaddrLength(peer.bytes));
-  // A port below 1024 without CAP_NET_BIND_SERVICE is as good as taken.
-  return result === -EACCES ? -EADDRINUSE : result;
 }

@@ -17,7 +17,7 @@ import {
   SOL_SOCKET,
   type Syscalls,
 } from "../ffi/mod.ts";
-import type { ClientLimit, Route, Router, Routing } from "../flow/mod.ts";
+import { type ClientLimit, IFNAMSIZ, type Route, type Router, type Routing } from "../flow/mod.ts";
 import type { ConnectionEnd } from "../flow/connection_end.ts";
 import { FLOW_FACTS_BYTES, TcpFlowFacts } from "./flow_facts.ts";
 import type { Carrier } from "./half_pipe.ts";
@@ -25,9 +25,6 @@ import type { TcpCounterName, TcpCounters, TcpSettings } from "./settings.ts";
 
 /** Arena bytes that a context takes. */
 export const CONTEXT_BYTES = 1024 + FLOW_FACTS_BYTES + DROP_ALL_BYTES;
-
-/** Bytes of an interface's name with its final zero. */
-const IFNAMSIZ = 16;
 
 /** Receives every connection that has ended; addresses are sockaddr bytes, the route undefined where none was chosen. */
 export type FlowSink = (
@@ -102,8 +99,6 @@ export class TcpContext {
   readonly mark: Block;
   readonly lingerZero: Block;
   readonly value: Block;
-  /** Name of an interface, written before use. */
-  readonly device: Block;
   /** A filter that lets nothing through. */
   readonly dropAll: Block;
   /** Where connections towards destinations come from, by family; undefined: not always from the same address. */
@@ -133,8 +128,7 @@ export class TcpContext {
     this.mark.words[0] = settings.dialMark;
     this.lingerZero = arena.allocate(8);
     this.lingerZero.words[0] = 1;
-    this.value = arena.allocate(4);
-    this.device = arena.allocate(IFNAMSIZ);
+    this.value = arena.allocate(IFNAMSIZ);
     this.dropAll = dropAllFilter(arena);
     this.words = arena.words;
     this.facts = new TcpFlowFacts(sys, arena);

@@ -4,33 +4,22 @@
  * @module
  */
 import {
-  AF_INET,
   type Dialogue,
   EACCES,
   EADDRINUSE,
   EADDRNOTAVAIL,
   EINPROGRESS,
-  IP_BIND_ADDRESS_NO_PORT,
-  IP_TOS,
-  IP_TRANSPARENT,
-  IPV6_TCLASS,
-  IPV6_TRANSPARENT,
   setSockaddrPort,
-  SO_BINDTODEVICE,
-  SO_MARK,
-  SO_REUSEADDR,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   SOCK_STREAM,
   sockaddrFamily,
   sockaddrLength,
-  SOL_IP,
-  SOL_IPV6,
-  SOL_SOCKET,
   SOL_TCP,
   TCP_NODELAY,
   TCP_QUICKACK,
 } from "../ffi/mod.ts";
+import { bindToClient, bindToInterface, setCodepoint, setMark } from "../flow/mod.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { connected, watch } from "./stream_io.ts";
 
@@ -113,7 +102,10 @@ function dialFrom(
   const fd = sys.socket(sockaddrFamily(target), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
   let result = setOptions(environment, fd, sockaddrFamily(target), options);
-  if (source !== undefined) result ||= bindTo(environment, fd, source);
+  if (source !== undefined) {
+    address.bytes.set(source.subarray(0, address.length));
+    result ||= bindToClient(environment, fd, address);
+  }
   address.bytes.set(target.subarray(0, address.length));
   result ||= sys.connect(fd, address.pointer, sockaddrLength(target));
   if (result === 0 || result === -EINPROGRESS) return fd;
@@ -127,42 +119,11 @@ function setOptions(
   family: number,
   options: ConnectOptions,
 ): number {
-  const { sys, one, zero, value } = environment;
+  const { sys, one, zero, mark } = environment;
   let result = sys.setsockopt(fd, SOL_TCP, TCP_NODELAY, one.pointer, 4);
-  result ||= setMark(environment, fd, options.mark);
+  result ||= setMark(environment, fd, mark | options.mark);
   if (options.interface !== undefined) result ||= bindToInterface(environment, fd, options.interface);
-  if (options.dscp !== undefined) {
-    value.words[0] = options.dscp << 2;
-    result ||= family === AF_INET
-      ? sys.setsockopt(fd, SOL_IP, IP_TOS, value.pointer, 4)
-      : sys.setsockopt(fd, SOL_IPV6, IPV6_TCLASS, value.pointer, 4);
-  }
+  if (options.dscp !== undefined) result ||= setCodepoint(environment, fd, family, options.dscp);
   if (options.speaksFirst) sys.setsockopt(fd, SOL_TCP, TCP_QUICKACK, zero.pointer, 4);
   return result;
-}
-
-/** Our mark on a socket, and other bits beside it. @returns 0 or -errno. */
-export function setMark({ sys, mark, value }: UpstreamEnvironment, fd: number, others: number): number {
-  value.words[0] = mark | others;
-  return value.words[0] === 0 ? 0 : sys.setsockopt(fd, SOL_SOCKET, SO_MARK, value.pointer, 4);
-}
-
-/** What a socket sends leaves by this interface alone. @returns 0 or -errno. */
-export function bindToInterface({ sys, value }: UpstreamEnvironment, fd: number, name: string): number {
-  const { written } = new TextEncoder().encodeInto(name, value.bytes);
-  return sys.setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, value.pointer, written);
-}
-
-function bindTo(environment: UpstreamEnvironment, fd: number, source: Uint8Array): number {
-  const { sys, one, address } = environment;
-  let result = sockaddrFamily(source) === AF_INET
-    ? sys.setsockopt(fd, SOL_IP, IP_TRANSPARENT, one.pointer, 4)
-    : sys.setsockopt(fd, SOL_IPV6, IPV6_TRANSPARENT, one.pointer, 4);
-  // With a port: other connections of the same client endpoint are bound to it too. Without: it is chosen on connect,
-  // when only the tuple must be unique.
-  result ||= source[2] !== 0 || source[3] !== 0
-    ? sys.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, one.pointer, 4)
-    : sys.setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, one.pointer, 4);
-  address.bytes.set(source.subarray(0, address.length));
-  return result || sys.bind(fd, address.pointer, sockaddrLength(source));
 }

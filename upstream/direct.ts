@@ -4,16 +4,17 @@
  * @module
  */
 import { type Dialogue, SOCK_CLOEXEC, SOCK_DGRAM, sockaddrFamily } from "../ffi/mod.ts";
-import type {
-  DatagramPath,
-  DatagramRequest,
-  DatagramUpstream,
-  StreamFailure,
-  StreamOpened,
-  StreamRequest,
-  StreamUpstream,
+import {
+  bindToInterface,
+  type DatagramPath,
+  type DatagramRequest,
+  type DatagramUpstream,
+  type StreamFailure,
+  type StreamOpened,
+  type StreamRequest,
+  type StreamUpstream,
 } from "../flow/mod.ts";
-import { bindToInterface, connect } from "./connect.ts";
+import { connect } from "./connect.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { dialFailed, socketFailed, upstreamFailed } from "./failure.ts";
 import type { DirectSettings } from "./settings.ts";

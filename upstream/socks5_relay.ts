@@ -17,8 +17,7 @@ import {
   sockaddrLength,
   sockaddrPort,
 } from "../ffi/mod.ts";
-import type { StreamFailure } from "../flow/mod.ts";
-import { setMark } from "./connect.ts";
+import { setMark, type StreamFailure } from "../flow/mod.ts";
 import type { UpstreamEnvironment } from "./environment.ts";
 import { socketFailed, upstreamFailed } from "./failure.ts";
 import { addressOf } from "./socks5_messages.ts";
@@ -51,12 +50,12 @@ export function relayOf(
 /** Whether datagrams can be sent there. @returns 0 or -errno. */
 function tryRoute(environment: UpstreamEnvironment, relay: Uint8Array, server: Uint8Array): number {
   const { sys, address } = environment;
-  // A server elsewhere must not have us talk to services of this host.
+  // A server elsewhere must not have us talk to services on loopback, which trust whoever reaches them.
   if (!isLoopback(environment, server) && isLoopback(environment, relay)) return -ENETUNREACH;
   if (isMulticast(relay)) return -ENETUNREACH;
   const fd = sys.socket(sockaddrFamily(relay), SOCK_DGRAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return fd;
-  const marked = setMark(environment, fd, 0);
+  const marked = setMark(environment, fd, environment.mark);
   address.bytes.set(relay);
   const result = marked || sys.connect(fd, address.pointer, sockaddrLength(relay));
   sys.close(fd);
