@@ -28,6 +28,7 @@ import type {
 import { dialFailure } from "../flow/mod.ts";
 import type { Carriage } from "./carriage.ts";
 import { ALWAYS_FITS_BYTES } from "./direct_session.ts";
+import { LEFT_ALONE_MS } from "./failed_upstreams.ts";
 import { NAMELESS } from "./outbox.ts";
 import { PathAnswers } from "./path_answers.ts";
 import { PathSender } from "./path_sender.ts";
@@ -51,6 +52,7 @@ export class RelayedSession extends Session implements LiveFlow {
   #sender: PathSender | undefined = undefined;
   #answers: PathAnswers | undefined = undefined;
   #control = -1;
+  #openedMs = 0;
   /** What an error of the relay's endpoint said; 0: there was none. */
   #brokenBy = 0;
   #ends = false;
@@ -191,6 +193,7 @@ export class RelayedSession extends Session implements LiveFlow {
     const path = outcome.value;
     if ("fd" in path) return this.#fail(path.end, path.detail);
     this.#path = path;
+    this.#openedMs = this.context.reactor.now;
     path.liveFlows?.add(this);
     this.#control = path.control;
     const failure = this.#openSocket(path);
@@ -269,10 +272,11 @@ export class RelayedSession extends Session implements LiveFlow {
     this.#endPath(`the relay cannot be reached: ${errnoName(this.#brokenBy)}`);
   }
 
-  /** The path is over. One that never brought anything is not opened again at once. */
+  /** The path is over. One that brought nothing in the moment that it lasted is not opened again at once. */
   #endPath(detail: string): void {
     const { failedUpstreams, reactor } = this.context;
-    if (!this.hasAnswered) failedUpstreams.add(this.#upstream, PATH_ENDED, reactor.now);
+    const isShort = reactor.now - this.#openedMs < LEFT_ALONE_MS;
+    if (isShort && !this.hasAnswered) failedUpstreams.add(this.#upstream, PATH_ENDED, reactor.now);
     this.#count(`${this.#upstream.name}: ${detail}`);
     this.end(PATH_ENDED);
   }

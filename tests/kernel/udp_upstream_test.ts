@@ -46,6 +46,7 @@ for (const family of [4, 6] as const) {
       assertEquals(ends, {
         controlClosed: [FAILED, "two", "2 associations"],
         relayGone: [FAILED, "two", "2 associations"],
+        oneWay: [FAILED, "two", "2 associations"],
         idle: [true, false],
       });
       assertEquals({ ...flow, local: flow?.local?.replace(/\d+$/, "") }, {
