@@ -334,24 +334,19 @@ class DataPlaneWorker {
   }
 
   /** From now on new flows leave in these ways. */
-  #route(settings: RoutingSettings): void {
-    const { routes } = this.#upstreams = makeUpstreams(
-      settings.upstreams,
-      this.#environment,
-      this.#upstreams,
-    );
-    this.#routeWords.add(settings.generation, routes);
-    const table = settings.policy && new PolicyTable(settings.policy);
-    const rules = new WorkerRouter(routes, table, settings.otherwise);
+  #route({ generation, upstreams, policy, otherwise }: RoutingSettings): void {
+    const { routes } = this.#upstreams = makeUpstreams(upstreams, this.#environment, this.#upstreams);
+    this.#routeWords.add(generation, routes);
+    const rules = new WorkerRouter(routes, policy && new PolicyTable(policy), otherwise);
     this.#routing.current = rules;
     // Nobody looks anything up in the one before. A worker leaves so little garbage that it would not be collected
     // for hundreds of routings.
-    if (this.#policyMemory !== settings.policy) this.#policyMemory?.transfer(0);
-    this.#policyMemory = settings.policy;
+    if (this.#policyMemory !== policy) this.#policyMemory?.transfer(0);
+    this.#policyMemory = policy;
     if (this.#policy === undefined || this.#policySeat === undefined) return;
     const { module, decide } = this.#policy;
     const router = this.#policySeat.router(decide, rules, routes, module.budgetMs);
-    this.#routeWords.add(settings.generation, router.ownRoutes);
+    this.#routeWords.add(generation, router.ownRoutes);
     this.#routing.current = router;
   }
 

@@ -1,6 +1,6 @@
 import type { Route } from "../flow/mod.ts";
 import { assert, assertEquals } from "../tests/assert.ts";
-import { sockaddrOf, UpstreamWorld } from "../tests/upstream_world.ts";
+import { UpstreamWorld } from "../tests/upstream_world.ts";
 import { healthBytes } from "./health_state.ts";
 import { makeUpstreams } from "./make_upstreams.ts";
 import { textOfWay } from "./same_way.ts";
@@ -108,28 +108,4 @@ Deno.test("textOfWay: members and hops count as what they are, not by their plac
   const changed = [socks5("a"), socks5("b", "192.0.2.2:1080"), chain(0, 1), group("g", 2)];
   assert(textOfWay(changed, 2) !== textOfWay(one, 2));
   assert(textOfWay(changed, 3) !== textOfWay(one, 3));
-});
-
-Deno.test("direct: a member says how its socket is to be, and is passed over without its interface", () => {
-  using world = new UpstreamWorld();
-  const kept: DirectSettings = { ...DIRECT, name: "kept", source: "keep", mark: 64, dscp: 46 };
-  const settings = [
-    { ...DIRECT, name: "gone", interface: "no-such-if" },
-    kept,
-    group("both", 0, 1),
-    group("one", 0),
-  ];
-  const { routes } = makeUpstreams(settings, world.environment);
-  const client = sockaddrOf("198.51.100.1:4000");
-  const ask = (index: number) => {
-    const route = routes[index]!;
-    assert(route.kind === "upstream");
-    return world.run(route.datagrams!.openDatagrams({ client, deadlineMs: world.reactor.now + 1000 }));
-  };
-  const path = ask(2);
-  assert("relay" in path);
-  assertEquals([path.relay, path.options, path.control], [undefined, kept, -1]);
-  const failed = ask(3);
-  assert("detail" in failed);
-  assertEquals([failed.end.reason, failed.atUpstream], ["upstream-failed", true]);
 });

@@ -377,31 +377,6 @@ Deno.test("group: another member is tried when one fails by its own fault, none 
   assertFailed(open(world, group(world.refusing(), world.refusing())), "upstream-failed", true);
 });
 
-Deno.test("direct: connects from here; only what keeps it from dialling is its own fault", () => {
-  using world = new UpstreamWorld();
-  const direct = (by?: string): UpstreamSettings[] => [
-    { kind: "direct", name: "d", source: undefined, interface: by, mark: 0, dscp: 46 },
-    {
-      kind: "failover",
-      name: "g",
-      members: [0],
-      check: undefined,
-      rise: 1,
-      fall: 1,
-      liveFlows: "keep",
-      health: new SharedArrayBuffer(64 * 1024),
-    },
-  ];
-  const to = (endpoint: Endpoint, by?: string) =>
-    world.run(route(world, direct(by)).streams.open(request(world, 5000, sockaddrOf(endpoint))));
-  const server = world.serve([]);
-  const opened = to(server.endpoint);
-  assert(!("detail" in opened));
-  world.take(opened.fd);
-  assertFailed(to(world.refusing()), "refused", false);
-  assertFailed(to(server.endpoint, "no-such-if"), "upstream-failed", true, /^direct d: (ENODEV|EPERM)$/);
-});
-
 Deno.test("upstream: a thousand handshakes that fail or are aborted leave no descriptor", () => {
   using world = new UpstreamWorld();
   const descriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;

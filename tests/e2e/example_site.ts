@@ -84,6 +84,8 @@ export interface ExampleOptions extends ProxyRunOptions {
   readonly addresses: readonly string[];
   /** Who runs the example. */
   readonly on: string;
+  /** What is to be looked at when it has ended. */
+  readonly afterwards?: (lab: Lab) => Promise<void>;
   /** The lines that cannot be in a lab as they are in the file, and what takes their place. */
   readonly patches?: Readonly<Record<string, string>>;
 }
@@ -111,6 +113,7 @@ export async function runExample(
     await Deno.remove(file);
   }
   assertEquals(await kernelState(host), before);
+  await options.afterwards?.(lab);
 }
 
 async function patched(name: string, patches: Readonly<Record<string, string>>): Promise<string> {
