@@ -167,14 +167,16 @@ export class Connection extends Timer implements EventHandler, Deferred, LiveFlo
   }
 
   #onDialled(events: number): void {
-    if ((events & (EPOLLERR | EPOLLHUP)) !== 0) {
+    const isBroken = (events & (EPOLLERR | EPOLLHUP)) !== 0;
+    // What an upstream has opened was connected: it has been reset since, maybe behind what the destination has said.
+    if (isBroken && this.#route?.kind !== "upstream") {
       this.#end(dialFailure(this.#takeError(this.#upstream)));
       return;
     }
     if ((events & EPOLLOUT) === 0) return;
     this.#state = "relaying";
     this.#scheduleCheck(this.#idleTimeoutMs());
-    if (this.#up.readable) {
+    if (this.#up.readable && !isBroken) {
       this.#pump(this.#up, this.#down);
       if (!this.#isOpen()) return;
       acknowledgeAtOnce(this.#context, this.#upstream);

@@ -139,6 +139,26 @@ Deno.test("upstream dial: a server that will speak first is not kept waiting for
   assertEquals(value.words[0], 1);
 });
 
+Deno.test("upstream dial: a destination that answers and resets at once is heard, and is no failed dial", () => {
+  const world = withServer();
+  using scene = world.scene;
+  const client = scene.dial();
+  scene.run(100);
+  const served = scene.accept(world.server);
+  scene.send(served, "okayhello");
+  scene.buffer.words[0] = 1;
+  scene.buffer.words[1] = 0;
+  scene.sys.setsockopt(served, SOL_SOCKET, SO_LINGER, scene.buffer.pointer, 8);
+  scene.loopback.close(served);
+  scene.run(100);
+  assertEquals(scene.flows.map(({ end }) => end), [{ reason: "reset", side: "upstream" }]);
+  assertEquals(
+    counted(scene, "tcpDialFailed", "tcpFinished", "tcpUpstreamResets", "tcpBytesDown"),
+    [0, 1, 1, "hello".length],
+  );
+  assertEquals([scene.text(client), scene.receive(client)], ["hello", -ECONNRESET]);
+});
+
 Deno.test("upstream dial: a failure resets the client, and is counted, told and recorded", () => {
   using scene = new Scene({
     routing: routingBy(byResult(() => FAILED)),
