@@ -147,6 +147,8 @@ Deno.test("config check: one file, no more and no fewer", async () => {
   assertEquals((await run("config", "check")).code, 2);
   assertEquals((await run("config", "check", "a", "b")).code, 2);
   assertEquals((await run("config", "check", "/nonexistent/a.toml")).code, 2);
+  // Which has no end.
+  assertEquals((await run("config", "check", "/dev/zero")).code, 2);
 });
 
 Deno.test("config schema: the published one is current", async () => {

@@ -7,9 +7,13 @@
  */
 import { ConfigError, type ConfigIssue } from "../config/mod.ts";
 import type { ConfigText } from "../config/file/mod.ts";
+import { readLimited } from "../control/read_limited.ts";
 import type { FlagSet, FlagValues } from "./flag.ts";
 import type { ParsedFlags } from "./parse_flags.ts";
 import { byUpstreamFlag } from "./upstream_flags.ts";
+
+/** Several times what the file's reader takes: whatever is longer is something else. */
+const MOST_BYTES = 4 << 20;
 
 /** Values of flags, over those of a file. */
 export interface Configured<F extends FlagSet> {
@@ -54,7 +58,7 @@ export async function readConfigured<F extends FlagSet>(
 export async function readConfigFile(file: string): Promise<{ text: ConfigText; warnings: string[] }> {
   let content: Uint8Array, mode: number | null;
   try {
-    [content, { mode }] = await Promise.all([Deno.readFile(file), Deno.stat(file)]);
+    [content, { mode }] = await Promise.all([readLimited(file, MOST_BYTES), Deno.stat(file)]);
   } catch (error) {
     throw new ConfigError([{
       path: "--config",

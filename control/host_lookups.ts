@@ -7,6 +7,7 @@
 import { lookup } from "node:dns/promises";
 import { HostExec } from "../nft/exec.ts";
 import { type IpAddress, parseAddress } from "../net/mod.ts";
+import { readLimited } from "./read_limited.ts";
 
 /** An interface of our network namespace. */
 export interface NumberedInterface {
@@ -38,14 +39,7 @@ export const THIS_HOST: HostLookups = {
     return found.map(({ address }) => parseAddress(address)).filter((address) => address !== undefined);
   },
   async readSecret(path) {
-    using file = await Deno.open(path);
-    const bytes = new Uint8Array(MOST_SECRET_BYTES + 1);
-    let length = 0;
-    for (let n: number | null; (n = await file.read(bytes.subarray(length))) !== null;) {
-      length += n;
-      if (length > MOST_SECRET_BYTES) throw new RangeError(`more than ${MOST_SECRET_BYTES} bytes`);
-    }
-    return decodeText(bytes.subarray(0, length));
+    return decodeText(await readLimited(path, MOST_SECRET_BYTES));
   },
   environment: (name) => Deno.env.get(name),
   async interfaces() {
