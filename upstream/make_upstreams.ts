@@ -59,7 +59,7 @@ export function makeUpstreams(
   return { routes, members: made, close: () => members.forEach((member) => member.close?.()) };
 }
 
-/** Every kind is made a member, for groups may name any. */
+/** Every kind is made one, so that members have the numbers of the settings; no group names a `block`. */
 function makeMember(
   environment: UpstreamEnvironment,
   settings: UpstreamSettings,
