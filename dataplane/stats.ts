@@ -110,7 +110,7 @@ export const COUNTERS = [
   "udpUpstreamRefused",
   /** Datagrams not carried: too many waited for a path of an upstream, or it failed while they waited. */
   "udpWaitDrops",
-  /** Datagrams of upstreams without a header that can be read. */
+  /** Datagrams of upstreams without a header that can be read, or from whom none can come. */
   "udpBadAnswers",
   /** Queries that were passed to a resolver of `--dns`. */
   "dnsQueries",
@@ -151,14 +151,17 @@ export const COUNTERS = [
 /** Name of one counter. */
 export type CounterName = (typeof COUNTERS)[number];
 
-const SLOT = new Map<CounterName, number>(COUNTERS.map((name, slot) => [name, slot]));
+/** Where each counter is in a worker's block. */
+export const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name, slot) => [name, slot])) as Readonly<
+  Record<CounterName, number>
+>;
 
 /** Bytes of one worker's block. */
 export const STATS_BYTES: number = COUNTERS.length * Float64Array.BYTES_PER_ELEMENT;
 
 /** Slot of a counter: look it up once, then add to `counters[slot]`. */
 export function counterSlot(name: CounterName): number {
-  return SLOT.get(name)!;
+  return COUNTER_SLOTS[name];
 }
 
 /** The sum over all workers' blocks, by name. */

@@ -57,7 +57,7 @@ import type {
   WorkerConfig,
   WorkerFailure,
 } from "./protocol.ts";
-import { type CounterName, COUNTERS, counterSlot } from "./stats.ts";
+import { COUNTER_SLOTS } from "./stats.ts";
 import { WarningLimiter } from "./warnings.ts";
 import { ALWAYS_DIRECT, RouteWords, WorkerRouter } from "./worker_router.ts";
 
@@ -101,6 +101,8 @@ interface Listener {
   /** Takes on nothing new; calls back once nothing is open, at once if so. */
   drain(onIdle: () => void): void;
   close(): void;
+  /** Hears that the router has been exchanged. */
+  seeRouter?(): void;
 }
 
 /** A policy module that has been imported. */
@@ -330,6 +332,7 @@ class DataPlaneWorker {
 
   #routeAsTold(routing: RoutingSettings): void {
     this.#route(routing);
+    for (const listener of this.#listeners) listener.seeRouter?.();
     this.#send({ kind: "routed" });
   }
 
@@ -359,11 +362,6 @@ class DataPlaneWorker {
     }
   }
 }
-
-const COUNTER_SLOTS = Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)])) as Record<
-  CounterName,
-  number
->;
 
 /** What upstreams' sockets have in common with those that connect to destinations. */
 function ownSockets({ tcp, udp }: WorkerConfig): Pick<UpstreamSeat, "mark" | "source"> {

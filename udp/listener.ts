@@ -54,8 +54,9 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   readonly #sessions: SessionStore;
   readonly #ownListener: OwnListener;
   readonly #steering: Steering;
-  /** The one of the last batch. */
+  /** The one that has been seen last; and the one before, where only this one asks by which interface datagrams came. */
   #router: Router | undefined;
+  #before: Router | undefined;
   readonly #listening: Listening[] = [];
   /** The sessions of the batch that is looked at. */
   readonly #found: (Session | undefined)[] = new Array(BATCH).fill(undefined);
@@ -83,7 +84,7 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
       throw error;
     }
     this.dualStack = this.#listening.length === 2;
-    this.#seeRouter(environment.routing.current);
+    this.seeRouter();
   }
 
   /** Sessions there are. */
@@ -99,6 +100,14 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
   /** From now on datagrams to port 53 are `service`'s. */
   serveDns(service: DatagramService): void {
     this.#dns = service;
+  }
+
+  /** The router has been exchanged. Only where it asks is it worth having the kernel tell interfaces. */
+  seeRouter(): void {
+    const router = this.#context.routing.current, asks = router.only === undefined;
+    this.#before = asks && this.#router?.only !== undefined ? this.#router : undefined;
+    this.#router = router;
+    for (const { fd, family } of this.#listening) tellInterfaces(this.#context, fd, family, asks);
   }
 
   onEvents(fd: number): void {
@@ -174,7 +183,6 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     const { inbox, arena, reactor } = this.#context;
     const { words } = arena, { tick } = reactor.timers;
     const router = this.#context.routing.current;
-    if (router !== this.#router) this.#seeRouter(router);
     const sessions = this.#found;
     // All look-ups first, and a touch of each session: what they fetch from memory is fetched at the same time.
     for (let i = 0; i < count; i++) {
@@ -196,15 +204,9 @@ export class UdpListener extends Timer implements EventHandler, Deferred {
     const known = this.#found[i];
     // Evicted since, it is nobody's any more.
     if (known !== undefined && known.route === router.only && !known.isOver) return known;
-    return this.#steering.sessionOf(i, router, known);
-  }
-
-  /** The router has been exchanged. Only where it asks is it worth having the kernel tell interfaces. */
-  #seeRouter(router: Router): void {
-    this.#router = router;
-    for (const { fd, family } of this.#listening) {
-      tellInterfaces(this.#context, fd, family, router.only === undefined);
-    }
+    // What had come before the kernel was asked to tell is for the router of then: rules would not know it.
+    const isEarlier = this.#before !== undefined && this.#context.inbox.interfaceIndex === 0;
+    return this.#steering.sessionOf(i, isEarlier ? this.#before! : router, known);
   }
 
   /** Whether the datagram that is looked at can be carried. */
