@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { COUNTERS, counterSlot } from "../dataplane/stats.ts";
-import type { TcpCounterName, TcpCounters } from "../tcp/settings.ts";
+import { COUNTER_SLOTS, COUNTERS } from "../dataplane/stats.ts";
+import type { TcpCounters } from "../tcp/settings.ts";
 
 /** All of them, in `values`. */
 export function tcpCounters(values: Float64Array = new Float64Array(COUNTERS.length)): TcpCounters {
-  const slots = Object.fromEntries(COUNTERS.map((name) => [name, counterSlot(name)]));
-  return { values, slots: slots as Record<TcpCounterName, number> };
+  return { values, slots: COUNTER_SLOTS };
 }

@@ -5,7 +5,7 @@ import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertStringInc
 import { GATEWAY_LAB, gatewayLab, labTest } from "../lab/mod.ts";
 import { eventually, ProxyRun } from "./proxy_run.ts";
 import { processCpuMs } from "./process_cost.ts";
-import { type Talk, Talker } from "./talker.ts";
+import { fatesOf, type Talk, Talker } from "./talker.ts";
 
 const { gateway, servers } = GATEWAY_LAB;
 const PORT = 7870;
@@ -162,9 +162,7 @@ labTest(
     assertLess(busy, 0.3, "part of one CPU");
 
     for (const talk of open) await talk.close();
-    const fates = await Promise.all(
-      waiting.map((talk) => talk.say("at last").then(() => "carried", () => talk.end)),
-    );
+    const fates = await fatesOf(waiting, "at last");
     // Each of them has an answer; how many were reset before there was room is a matter of moments.
     assertEquals(new Set(fates).difference(new Set(["carried", "reset"])).size, 0, fates.join());
     assert(fates.includes("carried"), fates.join());

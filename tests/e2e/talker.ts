@@ -58,6 +58,11 @@ export class Talker implements AsyncDisposable {
   }
 }
 
+/** What becomes of connections when each is to carry a word: `carried`, or how it ended. */
+export function fatesOf(talks: readonly Talk[], word: string): Promise<(string | undefined)[]> {
+  return Promise.all(talks.map((talk) => talk.say(word).then(() => "carried", () => talk.end)));
+}
+
 type OneTalkOrder = TalkOrder extends infer Order ? Order extends TalkOrder ? Omit<Order, "talk"> : never
   : never;
 

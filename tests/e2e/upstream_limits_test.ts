@@ -4,7 +4,7 @@
 import { assert, assertEquals, assertGreaterOrEqual, assertStringIncludes } from "../assert.ts";
 import { GATEWAY_LAB, labTest, SocksServer } from "../lab/mod.ts";
 import { eventually } from "./proxy_run.ts";
-import { Talker } from "./talker.ts";
+import { fatesOf, Talker } from "./talker.ts";
 import { UpstreamSite } from "./upstream_site.ts";
 
 const { servers } = GATEWAY_LAB;
@@ -76,9 +76,7 @@ labTest("upstream: out of file descriptors within handshakes, nobody who is ther
   assertStringIncludes(warning.message, "EMFILE");
   for (const talk of open) await talk.say("still here");
   for (const talk of open) await talk.close();
-  const fates = await Promise.all(
-    waiting.map((talk) => talk.say("at last").then(() => "carried", () => talk.end)),
-  );
+  const fates = await fatesOf(waiting, "at last");
   assertEquals(new Set(fates).difference(new Set(["carried", "reset"])).size, 0, fates.join());
   assert(fates.includes("carried"), fates.join());
   for (const talk of waiting) await talk.close();

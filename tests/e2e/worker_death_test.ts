@@ -5,7 +5,7 @@ import { assert, assertEquals, assertGreater, assertStringIncludes } from "../as
 import { GATEWAY_LAB, gatewayLab, labTest } from "../lab/mod.ts";
 import { ProxyRun } from "./proxy_run.ts";
 import { threadSleeps } from "./process_cost.ts";
-import { type Talk, Talker } from "./talker.ts";
+import { fatesOf, type Talk, Talker } from "./talker.ts";
 
 const { gateway, servers } = GATEWAY_LAB;
 const PORT = 7870;
@@ -36,9 +36,7 @@ for (const mode of ["tproxy", "redirect"] as const) {
       assertStringIncludes(death.stack!, "throwing_worker.ts");
       assert(death.hint.length > 0);
       // Half-closed peers and hanging ones would both have a timeout for an answer here.
-      const fates = await Promise.all(
-        talks.map((talk) => talk.say("still carried").then(() => "carried", () => talk.end)),
-      );
+      const fates = await fatesOf(talks, "still carried");
       assertEquals(new Set(fates), new Set(["carried", "reset"]));
       const survivors = talks.filter((_, i) => fates[i] === "carried");
 
