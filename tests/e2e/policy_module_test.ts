@@ -5,7 +5,7 @@ import { assert, assertEquals, assertGreaterOrEqual, assertLess, assertStringInc
 import { GATEWAY_LAB, gatewayLab, labTest } from "../lab/mod.ts";
 import { eventually, kernelState, ProxyRun } from "./proxy_run.ts";
 import { ReloadSite } from "./reload_site.ts";
-import { type Talk, Talker } from "./talker.ts";
+import { fatesOf, type Talk, Talker } from "./talker.ts";
 
 const { servers } = GATEWAY_LAB;
 
@@ -130,9 +130,7 @@ labTest(
     assertEquals(await trapped.ended(), "reset");
     assertLess(performance.now() - begunAt, 5_000);
     assertEquals([stuck.level, stuck.restartMs], ["error", 100]);
-    const fates = await Promise.all(
-      talks.map((talk) => talk.say("still carried").then(() => "carried", () => talk.end)),
-    );
+    const fates = await fatesOf(talks, "still carried");
     assertEquals(new Set(fates), new Set(["carried", "reset"]));
     assertEquals((await proxy.event("worker-restarted")).worker, stuck.worker);
 
