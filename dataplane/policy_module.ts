@@ -8,6 +8,9 @@ import type { PolicyFunction } from "./policy_function.ts";
 /** Escape sequences for terminals, which the runtime's messages have. */
 const COLOURS = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, "g");
 
+/** One that takes longer to import is not waited for: the worker carries nothing meanwhile. Less than a reload waits. */
+const IMPORT_MS = 4_000;
+
 /** A module that cannot be used. */
 export class PolicyModuleError extends Error {
   override readonly name = "PolicyModuleError";
@@ -36,6 +39,29 @@ export async function importPolicy(url: string): Promise<PolicyFunction> {
     throw new PolicyModuleError(`${placeText(url)}: an async function`);
   }
   return policy as PolicyFunction;
+}
+
+/**
+ * The same for a thread that has connections to carry.
+ *
+ * @throws {PolicyModuleError} also when the module's top takes too long, or comes to no end.
+ */
+export async function importPolicySoon(url: string, withinMs: number = IMPORT_MS): Promise<PolicyFunction> {
+  const timeUp = Promise.withResolvers<never>();
+  const timer = setTimeout(
+    () =>
+      timeUp.reject(
+        new PolicyModuleError(
+          `${placeText(url)}: its top has not come to an end after ${withinMs / 1000} s`,
+        ),
+      ),
+    withinMs,
+  );
+  try {
+    return await Promise.race([importPolicy(url), timeUp.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 function typeOf(value: unknown): string {

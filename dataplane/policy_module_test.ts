@@ -1,5 +1,5 @@
 import { assertEquals, assertRejects } from "../tests/assert.ts";
-import { importPolicy, PolicyModuleError } from "./policy_module.ts";
+import { importPolicy, importPolicySoon, PolicyModuleError } from "./policy_module.ts";
 
 /** Modules in a folder of their own. */
 async function withModules(texts: Readonly<Record<string, string>>, use: (folder: string) => Promise<void>) {
@@ -60,5 +60,15 @@ Deno.test("policy module: another text in the same place is another module", asy
     await Deno.writeTextFile(path, "export default () => 'two';");
     assertEquals(await answer("1"), "one");
     assertEquals(await answer("2"), "two");
+  });
+});
+
+Deno.test("policy module: a thread with connections does not wait for a top that takes long", async () => {
+  const text = "await new Promise((done) => setTimeout(done, 200));\nexport default () => 'direct';";
+  await withModules({ "slow.ts": text }, async (folder) => {
+    const url = `file://${folder}/slow.ts?pellucid=0a`;
+    const error = await assertRejects(() => importPolicySoon(url, 50), PolicyModuleError);
+    assertEquals(error.message, `${folder}/slow.ts: its top has not come to an end after 0.05 s`);
+    assertEquals(typeof await importPolicySoon(url), "function");
   });
 });

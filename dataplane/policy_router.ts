@@ -165,8 +165,8 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null;
 }
 
-/** What was thrown, and where. */
-function describeThrown(thrown: unknown): string {
+/** What was thrown, and where. @throws what an object throws at whoever looks at it. */
+export function describeThrown(thrown: unknown): string {
   if (!(thrown instanceof Error)) return describeValue(thrown);
   const place = /\((.+:\d+:\d+)\)|at (\S+:\d+:\d+)/.exec(thrown.stack ?? "");
   const at = place?.[1] ?? place?.[2];

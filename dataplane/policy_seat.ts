@@ -14,7 +14,7 @@ import {
 import type { Route, Router } from "../flow/mod.ts";
 import { type LifeMemory, PolicyTurn } from "./life_memory.ts";
 import type { PolicyFunction } from "./policy_function.ts";
-import { PolicyRouter, type PolicyRouterParts } from "./policy_router.ts";
+import { describeThrown, PolicyRouter, type PolicyRouterParts } from "./policy_router.ts";
 
 /** Arena bytes that it takes. */
 export const POLICY_SEAT_BYTES = INTERFACE_NAMES_BYTES + 64;
@@ -38,6 +38,10 @@ export class PolicySeat {
     this.#names = new InterfaceNames(sys, arena);
     this.#turn = new PolicyTurn(turn);
     this.#ears = ears;
+    // Of timers and promises that modules leave behind. They come up when the thread is in its event loop, while another
+    // module is imported; unheard, they would end it, and all its connections with it.
+    globalThis.addEventListener("error", (event) => this.#onStray(event, event.error));
+    globalThis.addEventListener("unhandledrejection", (event) => this.#onStray(event, event.reason));
   }
 
   /** A router that asks `decide` first. */
@@ -56,6 +60,18 @@ export class PolicySeat {
 
   close(): void {
     this.#names.close();
+  }
+
+  #onStray(event: Event, thrown: unknown): void {
+    event.preventDefault();
+    let what = "what cannot be looked at";
+    try {
+      what = describeThrown(thrown);
+    } catch {
+      // Objects can throw at whoever looks at them.
+    }
+    this.#ears.count("policyErrors");
+    this.#ears.warn("policy-error", `policy module: a timer or a promise of it threw ${what}`);
   }
 
   /** A third of what `performance.now()` costs, and nothing that is set by hand. */

@@ -43,7 +43,7 @@ import {
 } from "../upstream/mod.ts";
 import { LifeTakenError } from "./life_memory.ts";
 import type { PolicyFunction } from "./policy_function.ts";
-import { importPolicy } from "./policy_module.ts";
+import { importPolicy, importPolicySoon } from "./policy_module.ts";
 import { POLICY_SEAT_BYTES, PolicySeat } from "./policy_seat.ts";
 import { FlowRingWriter } from "./flow_ring.ts";
 import { FlowSinks } from "./flow_sinks.ts";
@@ -200,10 +200,13 @@ class DataPlaneWorker {
     this.#wanted = undefined;
     const module = routing.module!;
     try {
-      this.#policy = { module, decide: await importPolicy(module.url) };
+      this.#policy = { module, decide: await importPolicySoon(module.url) };
     } catch (error) {
       this.#policy = undefined;
-      this.#warnings.warn("policy-unavailable", `policy module: ${String(error)}; the rules decide`);
+      this.#warnings.warn(
+        "policy-unavailable",
+        `policy module: ${(error as Error).message}; the rules decide`,
+      );
     }
     this.#routeAsTold(routing);
     // What has come meanwhile; in the loop, which one of them may be there to end.

@@ -196,3 +196,56 @@ labTest("policy module: a proxy that runs without one has to be restarted for on
   assertEquals(failed.event, "reload-failed");
   assertStringIncludes(JSON.stringify(failed), "a change needs a restart");
 });
+
+labTest(
+  "policy module: what it leaves undone behind itself costs no connection at the next reload",
+  async () => {
+    await using file = await ModuleFile.with(`
+    const due: Promise<never>[] = [];
+    export default () => {
+      setTimeout(() => { throw new Error("by a timer"); }, 0);
+      due.push(Promise.reject(new Error("by a promise")));
+    };
+  `);
+    const config = `workers = 1\nintercept.from = "lan0"\nlog.format = "json"\npolicy.module = ${
+      JSON.stringify(file.path)
+    }\n`;
+    await using site = await ReloadSite.start(config);
+    await using echo = await site.lab.host("internet").serve({ kind: "echo" });
+    await using talker = new Talker(site.lab.host("client"));
+    const live = await talker.reach(servers.v4, echo.port);
+    // In the event loop for long enough that everything is due there.
+    await file.write('await new Promise((done) => setTimeout(done, 300));\nexport default () => "block";');
+    assertEquals((await site.reloadBySignal(config)).event, "reloaded");
+    await live.say("as ever");
+    assertEquals(await talker.dial(servers.v4, echo.port).ended(), "reset");
+    const { message } = await site.proxy.event("warning", ({ code }) => code === "policy-error");
+    assertStringIncludes(message, "policy module: ");
+    assertEquals(site.proxy.logged("worker-died"), []);
+  },
+);
+
+labTest("policy module: one whose top comes to no end in a worker holds nothing up but itself", async () => {
+  await using file = await ModuleFile.with("export default () => undefined;");
+  const config = `workers = 1\nintercept.from = "lan0"\nlog.format = "json"\npolicy.module = ${
+    JSON.stringify(file.path)
+  }\n`;
+  await using site = await ReloadSite.start(config);
+  await using echo = await site.lab.host("internet").serve({ kind: "echo" });
+  await using talker = new Talker(site.lab.host("client"));
+  const live = await talker.reach(servers.v4, echo.port);
+  // As one that fetches a list does, whose server answers once.
+  await file.write(`
+    try { Deno.mkdirSync("${file.path}.once"); } catch { await new Promise(() => setInterval(() => {}, 1000)); }
+    export default () => "block";
+  `);
+  try {
+    await site.reloadBySignal(config);
+    await live.say("as ever");
+    const { message } = await site.proxy.event("warning", ({ code }) => code === "policy-unavailable");
+    assertStringIncludes(message, "its top has not come to an end");
+    await (await talker.reach(servers.v6, echo.port)).close();
+  } finally {
+    await Deno.remove(`${file.path}.once`);
+  }
+});
