@@ -25,6 +25,8 @@ const MOST_REQUEST_BYTES = 1024;
 const REQUEST_TIMEOUT_MS = 5_000;
 /** A socket of somebody who is starting refuses connections too, for a moment. */
 const STALE_MS = 60_000;
+/** Until it is tried again to hear of somebody, who waits, for want of a descriptor. */
+const RETRY_MS = 250;
 /** A folder may be removed, with the last socket in it, while it is looked at. */
 const ATTEMPTS = 3;
 
@@ -34,6 +36,7 @@ export class ControlSocket implements Disposable {
   readonly #listener: Deno.UnixListener;
   readonly #reload: () => Promise<ReloadOutcome>;
   readonly #folder: SocketFolder;
+  #isClosed = false;
 
   private constructor(path: string, folder: SocketFolder, reload: () => Promise<ReloadOutcome>) {
     this.path = path;
@@ -79,9 +82,10 @@ export class ControlSocket implements Disposable {
       try {
         connection = await this.#listener.accept();
       } catch (error) {
-        // Closed. Anything else, such as a lack of descriptors, ends the ear, not the proxy.
-        if (!(error instanceof Deno.errors.BadResource)) this.#listener.close();
-        return;
+        if (error instanceof Deno.errors.BadResource) return;
+        // A lack of descriptors passes.
+        await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+        continue;
       }
       // Who hangs up does not hear the outcome.
       this.#answer(connection).catch(() => {});
@@ -99,14 +103,16 @@ export class ControlSocket implements Disposable {
 
   /** Nobody can ask any more; who has asked is still answered. */
   [Symbol.dispose](): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
     try {
       // The runtime removes it too, but sometimes later.
       Deno.removeSync(this.path);
-      this.#listener.close();
       if (this.#folder.isOurs) Deno.removeSync(this.#folder.path);
     } catch {
-      // Closed before, or another proxy's socket is in the folder.
+      // Somebody has cleared up before, or another proxy's socket is in the folder.
     }
+    this.#listener.close();
   }
 }
 

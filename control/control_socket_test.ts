@@ -67,6 +67,45 @@ Deno.test("control socket: gone with the proxy, and what a killed one left is re
     assertEquals([...Deno.readDirSync(path)].map(({ name }) => name), [names[0]!]);
   }));
 
+Deno.test("control socket: whoever asks while no descriptor is free is heard later", () =>
+  inFolder(async (path) => {
+    // In a process of its own: the others' files would be missing in this one.
+    const script = `
+      // The runtime cannot do without the descriptors that it hears signals by.
+      const heard = () => {};
+      Deno.addSignalListener("SIGUSR2", heard);
+      const { ControlSocket } = await import(Deno.args[0]);
+      const answer = () => Promise.resolve({ kind: "reloaded", changes: [] });
+      const socket = await ControlSocket.open(7, answer, [{ path: Deno.args[1], isShared: false, isOurs: false }]);
+      const files = [];
+      const fill = () => { try { for (;;) files.push(Deno.openSync("/dev/null")); } catch { /* All are taken. */ } };
+      fill();
+      files.pop().close();
+      const connection = await Deno.connect({ transport: "unix", path: socket.path });
+      await connection.write(new TextEncoder().encode('{"request":"reload"}\\n'));
+      fill();
+      await new Promise((resolve) => setTimeout(resolve, 600));
+      for (const file of files) file.close();
+      console.log(await new Response(connection.readable).text());
+      Deno.removeSignalListener("SIGUSR2", heard);
+      Deno.removeSync(socket.path);
+      socket[Symbol.dispose]();
+      socket[Symbol.dispose]();
+    `;
+    const main = `${path}/main.ts`;
+    await Deno.writeTextFile(main, script);
+    const { stdout, stderr, success } = await new Deno.Command("sh", {
+      args: [
+        ...["-c", 'ulimit -n 100; exec "$0" run -A --cached-only --no-check "$@"', Deno.execPath()],
+        ...[main, new URL("control_socket.ts", import.meta.url).href, path],
+      ],
+      // What is not closed keeps it from ending.
+      signal: AbortSignal.timeout(10_000),
+    }).output();
+    assert(success, new TextDecoder().decode(stderr));
+    assertStringIncludes(new TextDecoder().decode(stdout), '"kind":"reloaded"');
+  }));
+
 Deno.test("control socket: a folder that others can write to is not used", () =>
   inFolder(async (path) => {
     const shared = { path: `${path}/shared`, isShared: true, isOurs: true };
