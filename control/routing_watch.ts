@@ -35,7 +35,14 @@ export function routingSource(
   const source: RoutingSource = new SourceWatch({
     sources: { files: [...new Set(files)], interfaces: rules.some(namesInterfaces) },
     listInterfaces: listInterfaceNumbers,
-    make: async () => keepHealth(await resolveRouting(config, names), source.current ?? before),
+    make: async () => {
+      const { current } = source;
+      if (current === undefined) return keepHealth(await resolveRouting(config, names), before);
+      // A module is read again when somebody asks for it: until then it may be half-written.
+      const { module: _module, ...policy } = config.policy;
+      const made = await resolveRouting({ ...config, policy }, names);
+      return keepHealth(current.module === undefined ? made : { ...made, module: current.module }, current);
+    },
     areSame: areSameRoutings,
   });
   return source;

@@ -85,6 +85,35 @@ Deno.test("routing watch: what was being made of another configuration comes too
   }
 });
 
+Deno.test("routing watch: a policy module that is being written does not come into force with a list", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "pellucid-watch-" });
+  try {
+    const list = `${folder}/list.txt`, module = `${folder}/policy.ts`;
+    await Deno.writeTextFile(list, "192.0.2.0/24\n");
+    await Deno.writeTextFile(module, "export default () => 'direct';");
+    const { policy, ...config } = withList(list);
+    const withModule = { ...config, policy: { ...policy, module } };
+    const source = routingSource(withModule, new RouteNames(), undefined);
+    const first = await source.make();
+    const events: AppEvent[] = [], posted: RoutingSettings[] = [];
+    using _watch = new RoutingWatch(
+      source,
+      (routing) => posted.push(routing),
+      (event) => void events.push(event),
+    );
+    await Deno.writeTextFile(module, "export default () => 'dir");
+    await Deno.writeTextFile(list, "198.51.100.0/24\n");
+    await until(() => events.length > 0);
+    assertEquals([events.map(({ event }) => event), posted[0]?.module], [["routing-replaced"], first.module]);
+    // A reload asks for it.
+    await Deno.writeTextFile(module, "export default () => 'block';");
+    const anew = await routingSource(withModule, new RouteNames(), first).make();
+    assert(first.module !== undefined && anew.module?.url !== first.module.url);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
+});
+
 Deno.test("routing: what is known of a group's members is kept while they are the same", async () => {
   const group: GroupConfig = {
     kind: "failover",
