@@ -40,33 +40,6 @@ export function healthBytes(members: number): number {
   return Int32Array.BYTES_PER_ELEMENT * (GROUP_WORDS + members * MEMBER_WORDS);
 }
 
-/** What there is to be seen of one member. */
-export interface MemberHealth {
-  readonly isUp: boolean;
-  /** undefined: not measured since it last was down. */
-  readonly latencyMs: number | undefined;
-  /** In a row, up to now. */
-  readonly failures: number;
-  /** How often it went down. */
-  readonly downs: number;
-}
-
-/** How all members are, for whoever only looks. */
-export function readHealth(health: SharedArrayBuffer): MemberHealth[] {
-  const words = new Int32Array(health);
-  const members = Math.max(0, Math.floor((words.length - GROUP_WORDS) / MEMBER_WORDS));
-  return Array.from({ length: members }, (_, member) => {
-    const load = (word: number): number => Atomics.load(words, GROUP_WORDS + member * MEMBER_WORDS + word);
-    const latency = load(LATENCY);
-    return {
-      isUp: load(VERDICT) === UP,
-      latencyMs: latency === 0 ? undefined : latency / LATENCY_UNIT,
-      failures: load(FAILURES),
-      downs: load(DOWNS),
-    };
-  });
-}
-
 /** A member of a group went down or is back. Of all workers, the one that found out tells. */
 export interface MemberChange {
   readonly group: string;
