@@ -11,8 +11,10 @@ import { Talker } from "./talker.ts";
 const { client, servers } = GATEWAY_LAB;
 
 for (const rules of ["nft", "iptables", "iptables-legacy"]) {
-  labTest(`pushed down, closed: by ${rules}: a direct rule outlives the proxy, nothing else passes`, async () => {
-    await using site = await ReloadSite.start(`
+  labTest(
+    `pushed down, closed: by ${rules}: a direct rule outlives the proxy, nothing else passes`,
+    async () => {
+      await using site = await ReloadSite.start(`
       mode = "gateway"
       workers = 1
       rules.tool = "${rules}"
@@ -25,22 +27,24 @@ for (const rules of ["nft", "iptables", "iptables-legacy"]) {
       [log]
       format = "json"
     `);
-    await using echo = await site.lab.host("internet").serve({ kind: "echo" });
-    await using talker = new Talker(site.lab.host("client"));
-    const passed = await talker.reach(servers.v4, echo.port);
-    await assertSeenFrom(echo, client.v4);
-    await (await talker.reach(servers.v4b, echo.port)).close();
-    await site.proxy.process.kill("SIGKILL");
-    // Until the kernel has closed its listeners they take connections.
-    await site.proxy.process.wait(15_000);
-    await passed.say("as ever");
-    await (await talker.reach(servers.v4, echo.port)).close();
-    const lost = talker.dial(servers.v4b, echo.port);
-    const fate = await Promise.race([
-      lost.ended(),
-      lost.say("anybody").then(() => "passed", () => "ended"),
-      new Promise((resolve) => setTimeout(() => resolve("dropped"), 1_500)),
-    ]);
-    assertEquals(fate, "dropped");
-  }, { timeoutMs: 60_000 });
+      await using echo = await site.lab.host("internet").serve({ kind: "echo" });
+      await using talker = new Talker(site.lab.host("client"));
+      const passed = await talker.reach(servers.v4, echo.port);
+      await assertSeenFrom(echo, client.v4);
+      await (await talker.reach(servers.v4b, echo.port)).close();
+      await site.proxy.process.kill("SIGKILL");
+      // Until the kernel has closed its listeners they take connections.
+      await site.proxy.process.wait(15_000);
+      await passed.say("as ever");
+      await (await talker.reach(servers.v4, echo.port)).close();
+      const lost = talker.dial(servers.v4b, echo.port);
+      const fate = await Promise.race([
+        lost.ended(),
+        lost.say("anybody").then(() => "passed", () => "ended"),
+        new Promise((resolve) => setTimeout(() => resolve("dropped"), 1_500)),
+      ]);
+      assertEquals(fate, "dropped");
+    },
+    { timeoutMs: 60_000 },
+  );
 }
