@@ -42,7 +42,7 @@ export class SilentClient extends Timer {
     this.startMs = context.reactor.now;
   }
 
-  /** The owner may hear that it is over before this returns: where the kernel has no memory for a filter. */
+  /** The owner may hear that it is over before this returns: where the kernel refuses the filter. */
   start(): void {
     const { sys, reactor, dropAll, settings } = this.#context;
     const result = sys.setsockopt(

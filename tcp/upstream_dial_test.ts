@@ -278,6 +278,14 @@ Deno.test("departures: what is blocked is reset, or hears nothing until the time
   assertEquals(counted(scene, "tcpBlocked", "tcpDialFailed"), [2, 0]);
 });
 
+Deno.test("departures: who cannot be kept waiting in silence is reset", () => {
+  using scene = new Scene({ routing: routingBy({ ...BLOCK, how: "drop" }), filters: false });
+  const client = scene.dial();
+  scene.run(50);
+  assertEquals([scene.receive(client), scene.listener.open], [-ECONNRESET, 0]);
+  assertEquals(scene.flows.map(({ end }) => end.reason), ["blocked"]);
+});
+
 Deno.test("departures: a drain does not wait for those who are told nothing", () => {
   using scene = new Scene({ routing: routingBy({ ...BLOCK, how: "drop" }) });
   const client = scene.dial();

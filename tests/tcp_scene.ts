@@ -10,12 +10,15 @@ import {
   decodeSockaddr,
   EAGAIN,
   encodeSockaddr,
+  EPERM,
   Reactor,
+  SO_ATTACH_FILTER,
   SO_ORIGINAL_DST,
   SOCK_CLOEXEC,
   SOCK_NONBLOCK,
   type Socket,
   SOL_IP,
+  SOL_SOCKET,
   type Syscalls,
   Timer,
 } from "../ffi/mod.ts";
@@ -47,6 +50,8 @@ export interface SceneOptions {
   readonly routing?: Routing;
   /** Keeping takes privilege. */
   readonly source?: "own" | "keep";
+  /** Whether a socket may have a filter. */
+  readonly filters?: boolean;
 }
 
 /** Ends a loop that would have no reason to end. */
@@ -81,7 +86,8 @@ export class Scene implements Disposable {
   #jumpedSeconds = 0;
 
   constructor(
-    { resolvers = [], dialled = DIALLED, routing = directRouting(), source = "own" }: SceneOptions,
+    { resolvers = [], dialled = DIALLED, routing = directRouting(), source = "own", filters = true }:
+      SceneOptions,
   ) {
     const { loopback } = this;
     const { sys } = loopback;
@@ -104,6 +110,13 @@ export class Scene implements Disposable {
         const bytes = new Uint8Array(Deno.UnsafePointerView.getArrayBuffer(value!, 16));
         encodeSockaddr(parseEndpoint(dialled)!, bytes);
         return 0;
+      },
+      // Not every kernel lets an ordinary user have one; that it keeps a client waiting is shown in a lab.
+      setsockopt: (fd, level, name, value, length) => {
+        if (level !== SOL_SOCKET || name !== SO_ATTACH_FILTER) {
+          return sys.setsockopt(fd, level, name, value, length);
+        }
+        return filters ? 0 : -EPERM;
       },
       // No descriptor in reserve, which would be one more to account for.
       open: () => -ENOENT,
