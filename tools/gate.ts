@@ -20,6 +20,8 @@ interface Step {
   /** Arguments to `deno`. */
   readonly args: readonly string[];
   readonly countsTests: boolean;
+  /** Test files side by side; undefined: as many as there are processors. */
+  readonly jobs?: number;
 }
 
 interface Outcome {
@@ -45,15 +47,23 @@ const CHECKS: readonly Step[] = [
   check("documentation", "doc", "--lint", "mod.ts"),
 ];
 
-const KERNEL_TIERS = ["tests/parity", "tests/kernel", "tests/e2e", "tests/fuzz"];
+/** Files side by side where most of the time is spent waiting, for timeouts and for other programs. */
+const UNIT_JOBS = 4, E2E_JOBS = 3;
+
+const KERNEL_TIERS: readonly { readonly folder: string; readonly jobs?: number }[] = [
+  { folder: "tests/parity" },
+  { folder: "tests/kernel" },
+  { folder: "tests/e2e", jobs: E2E_JOBS },
+  { folder: "tests/fuzz" },
+];
 
 /** Of what a step prints that succeeds, the lines that everybody is to see. */
 const SHOWN = /^parity: .*$/gm;
 
 /** Cheapest first: a broken unit is named before the kernel is asked. What is in no tier is a unit test. */
 const TESTS: readonly Step[] = [
-  tests("unit tests", [`--ignore=${KERNEL_TIERS.join(",")}`]),
-  ...KERNEL_TIERS.map((folder) => tests(folder, [folder])),
+  { ...tests("unit tests", [`--ignore=${KERNEL_TIERS.map(({ folder }) => folder)}`]), jobs: UNIT_JOBS },
+  ...KERNEL_TIERS.map(({ folder, ...jobs }) => ({ ...tests(folder, [folder]), ...jobs })),
 ];
 
 function check(name: string, ...args: string[]): Step {
@@ -101,7 +111,7 @@ async function runStep(step: Step, limitMs: number): Promise<Outcome> {
   if (limitMs <= 0) return { step, ok: false, count: ONE_FAILURE, output: "not started: no time left\n" };
   const child = new Deno.Command(Deno.execPath(), {
     args: [...step.args],
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...(step.jobs === undefined ? {} : { DENO_JOBS: String(step.jobs) }) },
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -1,5 +1,5 @@
 /**
- * A minute of connections opened and dropped at random, thousands of them: what is left of it afterwards is nothing.
+ * Half a minute of connections opened and dropped at random, thousands of them: what is left of it afterwards is nothing.
  */
 import { assert, assertEquals, assertLess } from "../assert.ts";
 import {
@@ -16,11 +16,11 @@ import { RelaySite } from "./relay_site.ts";
 const { servers, nowhere } = GATEWAY_LAB;
 const MIB = 2 ** 20;
 /**
- * A minute without flow events, so that nothing grows but what the data plane itself leaves; and a while with them,
+ * Half a minute without flow events, so that nothing grows but what the data plane itself leaves; and a while with them,
  * when each has to be told. Memory is not judged there: V8 lets the garbage of a busy log reach 100 MiB.
  */
 const SOAKS = [
-  { mode: "tproxy", source: "own", soakMs: 60_000, flows: false, growth: 32 * MIB },
+  { mode: "tproxy", source: "own", soakMs: 30_000, flows: false, growth: 32 * MIB },
   { mode: "redirect", source: "keep", soakMs: 15_000, flows: true, growth: Infinity },
 ] as const;
 /** Client processes at the same time, and connections in each. */

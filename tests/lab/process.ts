@@ -70,13 +70,23 @@ export class LabProcess implements AsyncDisposable {
     return Number(pid);
   }
 
-  /** Sends a signal to the command; SIGSTOP has stopped it when this resolves. @throws {Error} when it has ended. */
+  /**
+   * Sends a signal to the command. When this resolves SIGSTOP has stopped it, and SIGCONT has it going.
+   *
+   * nsenter stops itself when its child is stopped, would not notice the child's end then, and continues the child when it
+   * is continued: so it has to have done each before the next signal comes.
+   *
+   * @throws {Error} when it has ended.
+   */
   async kill(signal: Deno.Signal): Promise<void> {
-    const pid = await this.outsidePid();
+    const pid = await this.outsidePid(), nsenter = this.#nsenter.pid;
     Deno.kill(pid, signal);
-    if (signal === "SIGSTOP") await stopped(pid);
-    // nsenter stops itself when its child is stopped, and would never notice the child's end.
-    if (signal === "SIGCONT" || signal === "SIGKILL") Deno.kill(this.#nsenter.pid, "SIGCONT");
+    if (signal === "SIGSTOP") {
+      await untilThreads(pid, (state) => state === "T");
+      await untilThreads(nsenter, (state) => state === "T");
+    }
+    if (signal === "SIGCONT" || signal === "SIGKILL") Deno.kill(nsenter, "SIGCONT");
+    if (signal === "SIGCONT") await untilThreads(nsenter, (state) => state === "S");
   }
 
   /** Writes to the command's standard input. */
@@ -118,16 +128,18 @@ export class LabProcess implements AsyncDisposable {
   }
 }
 
-/** One thread takes the signal and tells the others, which run on until it has had its turn. */
-async function stopped(pid: number): Promise<void> {
+/** Waits until all threads of a process are in such a state: one takes a signal, the others run on until told. */
+async function untilThreads(pid: number, isDone: (state: string) => boolean): Promise<void> {
+  let states: string[] = [];
   for (let attempt = 0; attempt < 2_500; attempt++) {
     const tasks = await Array.fromAsync(Deno.readDir(`/proc/${pid}/task`));
     const stats = await Promise.all(tasks.map(({ name }) => readOrEmpty(`/proc/${pid}/task/${name}/stat`)));
     // The state is behind the name, which is in parentheses. A thread that has ended has none.
-    if (stats.every((stat) => stat === "" || stat.slice(stat.lastIndexOf(")") + 2).startsWith("T"))) return;
+    states = stats.filter((stat) => stat !== "").map((stat) => stat[stat.lastIndexOf(")") + 2]!);
+    if (states.every(isDone)) return;
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
-  throw new Error(`process ${pid}: does not stop`);
+  throw new Error(`process ${pid}: its threads stay in the states ${states.join("")}`);
 }
 
 /** Ids of all processes below `pid`, parents first. */
