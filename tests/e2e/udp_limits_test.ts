@@ -74,8 +74,11 @@ labTest("udp limits: --max-sessions ends the session that has been idle for long
     const to = endpoint(family.server, mapping.port);
     const sockets: ClientSocket[] = [];
     for (let n = 0; n <= limit; n++) sockets.push(await site.open(family.client, FIRST_PORT + n));
-    await sleep(TICKS_MS);
-    for (const socket of sockets.slice(0, limit)) await mappedAt(socket, to);
+    // Who was last heard of in one tick is equally old.
+    for (const socket of sockets.slice(0, limit)) {
+      await sleep(TICKS_MS);
+      await mappedAt(socket, to);
+    }
     await sleep(TICKS_MS);
     // The first is not idle any more: the second is the oldest now.
     await mappedAt(sockets[0]!, to);
